@@ -1,0 +1,1 @@
+"""Commands: one module a topic, all wired in `dashboards.cli`."""

@@ -1,0 +1,1 @@
+"""The fictional sample district, made from nothing but code."""

@@ -1,0 +1,63 @@
+"""Readings, in columns: what detection and storage work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Quality(IntEnum):
+    """Data-quality flags of QARTOD (IOOS, Manual for Real-Time Quality Control, table of flags)."""
+
+    GOOD = 1
+    UNKNOWN = 2
+    SUSPECT = 3
+    FAIL = 4
+    MISSING = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Readings of many series at once; the five columns have one length n, which may be 0.
+
+    `series` (n, int32) are the registry's series numbers; `time` (n, int64) milliseconds since 1970 UTC by the
+    device's clock; `value` (n, float64) in SI; `quality` (n, uint8) QARTOD flags; `history` (n, bool) marks buffered
+    or backfilled readings, which raise no live alarm. `now` is the city's time in milliseconds when the batch was
+    handed over: an empty batch is how time passes for a detector of silence.
+    """
+
+    series: NDArray[np.int32]
+    time: NDArray[np.int64]
+    value: NDArray[np.float64]
+    quality: NDArray[np.uint8]
+    history: NDArray[np.bool_]
+    now: int
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def take(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> Batch:
+        """Return the readings at `index` (a mask or positions), at the same `now`."""
+        return Batch(
+            self.series[index],
+            self.time[index],
+            self.value[index],
+            self.quality[index],
+            self.history[index],
+            self.now,
+        )
+
+    @staticmethod
+    def empty(now: int) -> Batch:
+        """Return a batch without readings: only time has passed."""
+        return Batch(
+            np.empty(0, np.int32),
+            np.empty(0, np.int64),
+            np.empty(0, np.float64),
+            np.empty(0, np.uint8),
+            np.empty(0, np.bool_),
+            now,
+        )

@@ -1,0 +1,1 @@
+"""Simulated field devices: what devices would measure, out of hydraulic models, with faults."""

@@ -1,0 +1,17 @@
+"""Fixtures that every package's tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real files and series; tests that need it are skipped where it is missing."""
+    folder = Path(os.environ.get("CHENGMAI_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder} (set CHENGMAI_DATA)")
+    return folder

@@ -1,0 +1,100 @@
+"""The one error tree of Chengmai.
+
+::
+
+    ChengmaiError                 whatever a person has to be told in one line
+    ├── InputError                a file or value that cannot be used
+    │   ├── CrsError              a coordinate reference system that does not exist or does not fit
+    │   └── SettingsError         a setting that is misspelt, misplaced or out of range
+    ├── UnknownError              an asset, device, alarm or series that nobody knows
+    ├── StaleError                a change that named a version which is no longer the newest
+    ├── BusyError                 a port, file or database that somebody else holds
+    ├── UnavailableError          a broker, store or database that does not answer
+    └── RefusedError              a message that the contract refuses (codes of docs/devices.md)
+
+Each error says what is wrong, where, and what was expected; `str()` of it is the one line that a person reads.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ChengmaiError(Exception):
+    """Something that a person has to be told: what is wrong, where, and what was expected.
+
+    `code` is stable and machine-readable, and goes into receipts; `where` is a file, topic, id or setting.
+    """
+
+    default_code: ClassVar[str] = "E_ERROR"
+
+    def __init__(self, what: str, *, where: str = "", expected: str = "", code: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.code = code or self.default_code
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        wanted = f" (expected {self.expected})" if self.expected else ""
+        return f"{self.code} {place}{self.what}{wanted}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Cross process boundaries with every field: load workers raise these."""
+        return _rebuild, (type(self), self.what, self.where, self.expected, self.code)
+
+
+def _rebuild(kind: type[ChengmaiError], what: str, where: str, expected: str, code: str) -> ChengmaiError:
+    return kind(what, where=where, expected=expected, code=code)
+
+
+class InputError(ChengmaiError):
+    """A file or value that cannot be used.
+
+    Codes of files: E_MISSING, E_EMPTY, E_TRUNCATED, E_ENCODING, E_FORMAT, E_SCHEMA, E_TIMEOUT.
+    """
+
+    default_code = "E_INPUT"
+
+
+class CrsError(InputError):
+    """A coordinate reference system that does not exist, or does not fit the data."""
+
+    default_code = "E_CRS"
+
+
+class SettingsError(InputError):
+    """A setting that is misspelt, misplaced or out of range."""
+
+    default_code = "E_SETTING"
+
+
+class UnknownError(ChengmaiError):
+    """An asset, device, alarm or series that nobody knows."""
+
+    default_code = "E_UNKNOWN"
+
+
+class StaleError(ChengmaiError):
+    """A change that named a version which is no longer the newest."""
+
+    default_code = "E_STALE"
+
+
+class BusyError(ChengmaiError):
+    """A port, file or database that somebody else holds."""
+
+    default_code = "E_BUSY"
+
+
+class UnavailableError(ChengmaiError):
+    """A broker, store or database that does not answer."""
+
+    default_code = "E_UNAVAILABLE"
+
+
+class RefusedError(ChengmaiError):
+    """A message that the contract refuses; `code` is one of the contract's (E_JSON, E_NAN, E_FUTURE, …)."""
+
+    default_code = "E_REFUSED"

@@ -1,0 +1,94 @@
+"""What a reader returns for one file, before it enters the city: assets, where they stand, and an account of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from twin.asset import Building, Element, Link, Node, Space, Storey, System, Zone
+
+
+class Decision(StrEnum):
+    """Whether a model stands in the city."""
+
+    PLACED = "placed"
+    QUARANTINED = "quarantined"
+    UNPLACED = "unplaced"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Placement receipt: which statement of the file decided where it stands, and which others disagree.
+
+    `level` is LoGeoRef (Clemen & Görne 2019) for IFC files, else None. `origin` is easting, northing, height of the
+    model's origin in `crs`, metres; `rotation_deg` turns the model's x axis counter-clockwise from grid east;
+    `unit_scale` is metres a model unit. `accuracy_m` is the coordinate operation's, None where PROJ states none.
+    """
+
+    decision: Decision
+    source: str
+    crs: str | None = None
+    level: int | None = None
+    origin: tuple[float, float, float] | None = None
+    rotation_deg: float = 0.0
+    unit_scale: float = 1.0
+    accuracy_m: float | None = None
+    contradictions: Sequence[str] = ()
+    rivals: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing that did not come in, or came in with a doubt: a code, one line, and the id it is about."""
+
+    code: str
+    message: str
+    guid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One file as read. `mesh` is a GLB of the geometry in its local frame, every vertex tagged with its element."""
+
+    source: str
+    kind: str
+    placement: Placement
+    buildings: Sequence[Building] = ()
+    storeys: Sequence[Storey] = ()
+    spaces: Sequence[Space] = ()
+    elements: Sequence[Element] = ()
+    nodes: Sequence[Node] = ()
+    links: Sequence[Link] = ()
+    zones: Sequence[Zone] = ()
+    mesh: bytes | None = None
+    issues: Sequence[Issue] = ()
+    account: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What the receipt adds for this kind of file: schema, products, meshed, empty, failed, excluded, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """What the caller knows about a file: the CRS it is in (EPSG, WKT or PROJ), its system, the city's CRS.
+
+    `source` is the name under which the file's assets are kept; a file read again under it replaces them.
+    """
+
+    source: str
+    city_crs: str | None = None
+    crs: str | None = None
+    system: System | None = None
+
+
+class ModelReader(Protocol):
+    """A plug-in that reads one kind of file (entry point group ``chengmai.readers``)."""
+
+    def recognises(self, path: Path) -> bool:
+        """Say whether this reader is the one for `path`, from its name and first bytes only."""
+        ...
+
+    def read(self, path: Path, request: ReadRequest) -> Model:
+        """Read `path` whole, or raise `twin.errors.InputError` with a code; never half of it."""
+        ...

@@ -1,0 +1,1 @@
+"""Writers: one module an output format."""
