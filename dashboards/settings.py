@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+import typer
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings.sources import EnvSettingsSource, InitSettingsSource
+from pydantic_settings.sources import EnvSettingsSource
 
 from sensors.clock import Clock, ScaledClock, SystemClock
 from twin.errors import SettingsError
@@ -33,10 +33,10 @@ class _Section(BaseModel):
 class CitySettings(_Section):
     """The city that is shown."""
 
-    file: Path = Field(Path("city.gpkg"), description="city database, a GeoPackage")
+    file: Path = Field(default=Path("city.gpkg"), description="city database, a GeoPackage")
     district: str = Field("main", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="district segment of the topics")
-    title: str = Field("城市生命线运行监测", description="title of the operations view")
-    time_zone: str = Field("Asia/Shanghai", description="time zone of the screens (IANA name)")
+    title: str = Field(default="城市生命线运行监测", description="title of the operations view")
+    time_zone: str = Field(default="Asia/Shanghai", description="time zone of the screens (IANA name)")
 
 
 class ClockSettings(_Section):
@@ -44,23 +44,23 @@ class ClockSettings(_Section):
 
     epoch: datetime | None = Field(None, description="what the recording's clock read at `started` (with offset)")
     started: datetime | None = Field(None, description="machine time at which the recording's clock was started")
-    speed: float = Field(1.0, gt=0, le=100_000, description="recording seconds a machine second")
+    speed: float = Field(default=1.0, gt=0, le=100_000, description="recording seconds a machine second")
 
 
 class MqttSettings(_Section):
     """The broker."""
 
-    url: str = Field("mqtt://127.0.0.1:1883", description="broker: mqtt://host:port or mqtts://host:port")
-    username: str = Field("", description="login at the broker; empty for none")
-    password: SecretStr = Field(SecretStr(""), description="password at the broker")
+    url: str = Field(default="mqtt://127.0.0.1:1883", description="broker: mqtt://host:port or mqtts://host:port")
+    username: str = Field(default="", description="login at the broker; empty for none")
+    password: SecretStr = Field(default=SecretStr(""), description="password at the broker")
     embedded: bool = Field(default=True, description="`up` runs a small broker itself at the url (demo only)")
 
 
 class IngestSettings(_Section):
     """What ingest accepts and keeps."""
 
-    spool: Path = Field(Path("spool.sqlite"), description="durable spool, quarantine and ledger (SQLite)")
-    history_days: int = Field(400, gt=0, description="readings older than this are refused (E_OLD)")
+    spool: Path = Field(default=Path("spool.sqlite"), description="durable spool, quarantine and ledger (SQLite)")
+    history_days: int = Field(default=400, gt=0, description="readings older than this are refused (E_OLD)")
     future_s: int = Field(300, gt=0, description="readings farther ahead of the city's clock are refused (E_FUTURE)")
 
 
@@ -68,13 +68,13 @@ class StoreSettings(_Section):
     """Where readings stay."""
 
     url: str = Field("sqlite:readings.sqlite", description="sqlite:FILE or influx+http://host:8086/ORG/BUCKET")
-    token: SecretStr = Field(SecretStr(""), description="access token of the store")
+    token: SecretStr = Field(default=SecretStr(""), description="access token of the store")
 
 
 class OperationsSettings(_Section):
     """Registry, alarms and their history."""
 
-    url: str = Field("sqlite:///operations.sqlite", description="SQLAlchemy URL: SQLite or PostgreSQL")
+    url: str = Field(default="sqlite:///operations.sqlite", description="SQLAlchemy URL: SQLite or PostgreSQL")
 
 
 class DetectionSettings(_Section):
@@ -87,20 +87,21 @@ class DetectionSettings(_Section):
 class WebSettings(_Section):
     """The operations view."""
 
-    host: str = Field("127.0.0.1", description="address that the dashboard listens on")
-    port: int = Field(8050, ge=1, le=65535, description="port that the dashboard listens on")
-    language: Literal["zh", "en"] = Field("zh", description="language at first sight")
+    host: str = Field(default="127.0.0.1", description="address that the dashboard listens on")
+    port: int = Field(default=8050, ge=1, le=65535, description="port that the dashboard listens on")
+    language: Literal["zh", "en"] = Field(default="zh", description="language at first sight")
 
 
 class SimulationSettings(_Section):
     """Simulated field devices."""
 
     enabled: bool = Field(default=False, description="`up` plays the devices of `district` too")
-    district: Path = Field(Path("district"), description="folder of the sample district")
-    seed: int = Field(7, ge=0, description="seed of noise, places and times")
-    interval_s: float = Field(5.0, gt=0, description="seconds between two messages of a device")
+    district: Path = Field(default=Path("district"), description="folder of the sample district")
+    seed: int = Field(default=7, ge=0, description="seed of noise, places and times")
+    interval_s: float = Field(default=5.0, gt=0, description="seconds between two messages of a device")
     faults: list[str] = Field(
-        default_factory=list[str], description="scripted faults, KIND[@SECONDS[:ASSET]], seconds after the start"
+        default_factory=list[str],
+        description="scripted faults, KIND[@SECONDS[:ASSET]], seconds after the start",
     )
 
 
@@ -108,11 +109,11 @@ class LogSettings(_Section):
     """Logs of the parts, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is written")
-    format: Literal["text", "json"] = Field("text", description="for people or for machines")
+    format: Literal["text", "json"] = Field(default="text", description="for people or for machines")
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. `home` is the folder that relative paths start from."""
+    """Everything that can be set; made by `load`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, case_sensitive=False
@@ -128,3 +129,214 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     simulation: SimulationSettings = SimulationSettings()
     log: LogSettings = LogSettings()
+
+    _home: Path = PrivateAttr(default_factory=Path.cwd)
+    _origins: Mapping[str, str] = PrivateAttr(default_factory=dict[str, str])
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from the caller only: `load` merges the sources itself, to say where each came from."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    def found(self, home: Path, origins: Mapping[str, str]) -> Settings:
+        """Note where the settings were found: the folder of relative paths, and each key's origin."""
+        self._home, self._origins = home, origins
+        return self
+
+    def origin(self, key: str) -> str:
+        """Return where the value of ``section.key`` comes from."""
+        return self._origins.get(key, "default")
+
+    @property
+    def home(self) -> Path:
+        """The folder that relative paths start from."""
+        return self._home
+
+    def resolve(self, path: Path) -> Path:
+        """Return `path` as an absolute path; relative ones start from `home`."""
+        return (self._home / path.expanduser()).resolve()
+
+    def store_url(self) -> str:
+        """Return the store's URL with a relative SQLite file made absolute."""
+        scheme, _, rest = self.store.url.partition(":")
+        return f"sqlite:{self.resolve(Path(rest))}" if scheme == "sqlite" else self.store.url
+
+    def operations_url(self) -> str:
+        """Return the SQLAlchemy URL of the operations database with a relative SQLite file made absolute."""
+        head, slashes, rest = self.operations.url.partition(":///")
+        return f"{head}:///{self.resolve(Path(rest))}" if head == "sqlite" and slashes else self.operations.url
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting in force: its dotted key, the value as text (secrets masked), where it comes from, what it means."""
+
+    key: str
+    value: str
+    origin: str
+    description: str
+
+
+def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Load settings from the file at `path` (or none), the environment and `overrides` (a nested mapping).
+
+    Raises SettingsError with the file or variable, the key, and what was expected.
+    """
+    unknown_variables(os.environ)
+    layers: list[tuple[str, Mapping[str, Any]]] = []
+    if path is not None:
+        layers.append((str(path), _toml(path)))
+    layers.append(("environment", EnvSettingsSource(Settings)()))
+    layers.append(("command line", overrides or {}))
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, values in layers:
+        for key, value in _flat(values):
+            _put(merged, key, value)
+            origins[key] = origin
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        raise _setting_error(error, origins) from None
+    _check(settings, origins)
+    return settings.found(path.resolve().parent if path else Path.cwd(), origins)
+
+
+def in_force(settings: Settings) -> list[Setting]:
+    """Return every setting with its value and where it comes from, in the order of the sections."""
+    rows: list[Setting] = []
+    for name in Settings.model_fields:
+        section: BaseModel = getattr(settings, name)
+        for key, field in type(section).model_fields.items():
+            dotted = f"{name}.{key}"
+            value = getattr(section, key)
+            shown = ("***" if value.get_secret_value() else "") if isinstance(value, SecretStr) else value
+            rows.append(
+                Setting(
+                    dotted,
+                    "" if shown is None else str(shown),
+                    settings.origin(dotted),
+                    field.description or "",
+                )
+            )
+    return rows
+
+
+def unknown_variables(environment: Mapping[str, str]) -> None:
+    """Refuse a ``CHENGMAI_…`` variable that names no setting: a typo there would be silent otherwise."""
+    known = {f"{PREFIX}{s}__{k}".upper() for s, k in _known_keys()} | _RESERVED
+    for name in environment:
+        if name.startswith(PREFIX) and name.upper() not in known:
+            raise SettingsError("no such setting", where=f"environment variable {name}", expected=_nearest(name, known))
+
+
+_RESERVED = {"CHENGMAI_SETTINGS", "CHENGMAI_DATA"}
+
+
+def _known_keys() -> Iterator[tuple[str, str]]:
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        assert isinstance(section, type)
+        assert issubclass(section, BaseModel)
+        for key in section.model_fields:
+            yield name, key
+
+
+def _toml(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise SettingsError("no such file", where=str(path), code="E_MISSING") from None
+    except OSError as error:
+        raise SettingsError(error.strerror or "cannot be read", where=str(path)) from None
+    except UnicodeDecodeError:
+        raise SettingsError("is not UTF-8", where=str(path), expected="a TOML file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(str(error), where=str(path), expected="a TOML file") from None
+
+
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield ``section.key`` and value; what is no section stays as it is, for validation to refuse."""
+    for name, section in values.items():
+        if isinstance(section, Mapping):
+            yield from ((f"{name}.{key}", value) for key, value in section.items())
+        else:
+            yield name, section
+
+
+def _put(merged: dict[str, Any], key: str, value: Any) -> None:
+    name, dot, leaf = key.partition(".")
+    if dot:
+        merged.setdefault(name, {})[leaf] = value
+    else:
+        merged[name] = value
+
+
+def _setting_error(error: ValidationError, origins: Mapping[str, str]) -> SettingsError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"][:2])
+    where = f"{origins.get(key, 'settings')}: {key}"
+    if first["type"] == "extra_forbidden":
+        keys = {f"{s}.{k}" for s, k in _known_keys()}
+        sections = set(Settings.model_fields)
+        return SettingsError("no such setting", where=where, expected=_nearest(key, keys if "." in key else sections))
+    return SettingsError(f"{first['input']!r} does not fit", where=where, expected=first["msg"])
+
+
+def _check(settings: Settings, origins: Mapping[str, str]) -> None:
+    clock = settings.clock
+    if (clock.epoch is None) != (clock.started is None):
+        raise SettingsError(
+            "only one of epoch and started is given",
+            where=f"{origins.get('clock.epoch', origins.get('clock.started', 'settings'))}: clock",
+            expected="both, or neither",
+        )
+    for key in ("epoch", "started"):
+        moment = getattr(clock, key)
+        if moment is not None and moment.tzinfo is None:
+            raise SettingsError(
+                f"{moment.isoformat()} has no offset",
+                where=f"{origins.get(f'clock.{key}', 'settings')}: clock.{key}",
+                expected="a time such as 2026-01-01T00:00:00+08:00",
+            )
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"perhaps {close[0]}" if close else f"one of {', '.join(sorted(known))}"
+
+
+@dataclass(slots=True)
+class SettingsSource:
+    """Where a command finds its settings: loaded when first asked for, so that `doctor` runs on broken ones too."""
+
+    path: Path | None
+    _loaded: Settings | None = None
+
+    def settings(self) -> Settings:
+        """Return the settings, loaded once."""
+        if self._loaded is None:
+            self._loaded = load(self.path)
+        return self._loaded
+
+
+def settings_of(ctx: typer.Context) -> Settings:
+    """Return the settings of the running command."""
+    source = ctx.find_object(SettingsSource)
+    return source.settings() if source else load()
+
+
+def clock_of(settings: Settings) -> Clock:
+    """Return the city's clock: the machine's, or the recording's where `clock` gives both its times."""
+    clock = settings.clock
+    if clock.epoch is None or clock.started is None:
+        return SystemClock()
+    return ScaledClock(clock.epoch, clock.started, clock.speed)

@@ -1,0 +1,87 @@
+"""The `chengmai` command: every command is registered here, and every error becomes one line."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dashboards.commands import (
+    alarms,
+    backup,
+    config,
+    demo,
+    devices,
+    doctor,
+    ingest,
+    load,
+    quantities,
+    replay,
+    serve,
+    simulate,
+    up,
+)
+from dashboards.settings import SettingsSource
+from twin.errors import ChengmaiError
+
+app = typer.Typer(
+    name="chengmai",
+    help="城脉: a city twin for gas, water and drainage. Files in, readings in, alarms out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def chengmai(
+    ctx: typer.Context,
+    settings: Annotated[
+        Path | None,
+        typer.Option(envvar="CHENGMAI_SETTINGS", help="Settings file (TOML); see `chengmai config`."),
+    ] = None,
+) -> None:
+    """城脉: a city twin for gas, water and drainage. Files in, readings in, alarms out."""
+    ctx.obj = SettingsSource(settings)
+
+
+app.command("demo")(demo.demo)
+app.command("up")(up.up)
+app.command("load")(load.load)
+app.command("sources")(load.sources)
+app.command("simulate")(simulate.simulate)
+app.command("fault")(simulate.fault)
+app.command("ingest")(ingest.ingest)
+app.command("ledger")(ingest.ledger)
+app.add_typer(ingest.quarantine, name="quarantine")
+app.command("replay")(replay.replay)
+app.command("serve")(serve.serve)
+app.add_typer(devices.app, name="devices")
+app.add_typer(alarms.app, name="alarms")
+app.command("quantities")(quantities.quantities)
+app.command("config")(config.config)
+app.command("doctor")(doctor.doctor)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+
+
+def main() -> None:
+    """Run the command line; a refused input is one line on standard error and exit status 1."""
+    try:
+        app()
+    except ChengmaiError as error:
+        print(error, file=sys.stderr)  # noqa: T201  # the one line that a person reads
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001  # the last line of defence: no traceback on the screen, all of it on file
+        log = Path("chengmai-error.log")
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC).isoformat()} {' '.join(sys.argv)}\n{traceback.format_exc()}\n")
+        print(f"E_BUG {type(error).__name__}: {error} (details in {log.resolve()})", file=sys.stderr)  # noqa: T201
+        sys.exit(70)

@@ -1,0 +1,29 @@
+"""`chengmai config`: the settings in force, and where each comes from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from dashboards.settings import in_force, settings_of
+
+
+def config(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Print the settings in force, where each value comes from and what it means; secrets are masked."""
+    rows = in_force(settings_of(ctx))
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], ensure_ascii=False, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("setting", "value", "from", "meaning", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(row.key, row.value, row.origin, row.description)
+    Console().print(table)
