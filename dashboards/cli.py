@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from dashboards import logs
 from dashboards.commands import (
     alarms,
     backup,
@@ -47,7 +48,7 @@ def chengmai(
     ] = None,
 ) -> None:
     """城脉: a city twin for gas, water and drainage. Files in, readings in, alarms out."""
-    ctx.obj = SettingsSource(settings)
+    ctx.obj = SettingsSource(settings, logs.configure)
 
 
 app.command("demo")(demo.demo)

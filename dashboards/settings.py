@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +34,9 @@ class CitySettings(_Section):
     """The city that is shown."""
 
     file: Path = Field(default=Path("city.gpkg"), description="city database, a GeoPackage")
-    district: str = Field("main", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="district segment of the topics")
+    district: str = Field(
+        default="main", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="district segment of the topics"
+    )
     title: str = Field(default="城市生命线运行监测", description="title of the operations view")
     time_zone: str = Field(default="Asia/Shanghai", description="time zone of the screens (IANA name)")
 
@@ -42,8 +44,12 @@ class CitySettings(_Section):
 class ClockSettings(_Section):
     """The city's clock: the machine's, or a recording's (both times given)."""
 
-    epoch: datetime | None = Field(None, description="what the recording's clock read at `started` (with offset)")
-    started: datetime | None = Field(None, description="machine time at which the recording's clock was started")
+    epoch: datetime | None = Field(
+        default=None, description="what the recording's clock read at `started` (with offset)"
+    )
+    started: datetime | None = Field(
+        default=None, description="machine time at which the recording's clock was started"
+    )
     speed: float = Field(default=1.0, gt=0, le=100_000, description="recording seconds a machine second")
 
 
@@ -61,13 +67,15 @@ class IngestSettings(_Section):
 
     spool: Path = Field(default=Path("spool.sqlite"), description="durable spool, quarantine and ledger (SQLite)")
     history_days: int = Field(default=400, gt=0, description="readings older than this are refused (E_OLD)")
-    future_s: int = Field(300, gt=0, description="readings farther ahead of the city's clock are refused (E_FUTURE)")
+    future_s: int = Field(
+        default=300, gt=0, description="readings farther ahead of the city's clock are refused (E_FUTURE)"
+    )
 
 
 class StoreSettings(_Section):
     """Where readings stay."""
 
-    url: str = Field("sqlite:readings.sqlite", description="sqlite:FILE or influx+http://host:8086/ORG/BUCKET")
+    url: str = Field(default="sqlite:readings.sqlite", description="sqlite:FILE or influx+http://host:8086/ORG/BUCKET")
     token: SecretStr = Field(default=SecretStr(""), description="access token of the store")
 
 
@@ -80,7 +88,9 @@ class OperationsSettings(_Section):
 class DetectionSettings(_Section):
     """What wakes someone."""
 
-    limits: Path | None = Field(None, description="limits of the city (TOML); the packaged defaults if not given")
+    limits: Path | None = Field(
+        default=None, description="limits of the city (TOML); the packaged defaults if not given"
+    )
     disabled: list[str] = Field(default_factory=list[str], description="names of detectors that are switched off")
 
 
@@ -108,7 +118,9 @@ class SimulationSettings(_Section):
 class LogSettings(_Section):
     """Logs of the parts, on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is written")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is written"
+    )
     format: Literal["text", "json"] = Field(default="text", description="for people or for machines")
 
 
@@ -316,15 +328,20 @@ def _nearest(name: str, known: set[str]) -> str:
 
 @dataclass(slots=True)
 class SettingsSource:
-    """Where a command finds its settings: loaded when first asked for, so that `doctor` runs on broken ones too."""
+    """Where a command finds its settings: loaded when first asked for, so that `doctor` runs on broken ones too.
+
+    `then` is called once with the settings of logs, before anything is logged.
+    """
 
     path: Path | None
+    then: Callable[[LogSettings], None]
     _loaded: Settings | None = None
 
     def settings(self) -> Settings:
         """Return the settings, loaded once."""
         if self._loaded is None:
             self._loaded = load(self.path)
+            self.then(self._loaded.log)
         return self._loaded
 
 

@@ -1,0 +1,5 @@
+"""`python -m dashboards` is `chengmai`: the supervisor starts its parts this way."""
+
+from dashboards.cli import main
+
+main()
