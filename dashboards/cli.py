@@ -14,6 +14,7 @@ from dashboards import logs
 from dashboards.commands import (
     alarms,
     backup,
+    broker,
     config,
     demo,
     devices,
@@ -65,6 +66,7 @@ app.command("serve")(serve.serve)
 app.add_typer(devices.app, name="devices")
 app.add_typer(alarms.app, name="alarms")
 app.command("quantities")(quantities.quantities)
+app.command("broker")(broker.broker)
 app.command("config")(config.config)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)

@@ -116,12 +116,13 @@ class SimulationSettings(_Section):
 
 
 class LogSettings(_Section):
-    """Logs of the parts, on standard error."""
+    """Logs of the parts."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is written"
     )
     format: Literal["text", "json"] = Field(default="text", description="for people or for machines")
+    folder: Path = Field(default=Path("logs"), description="where `up` keeps one log a part")
 
 
 class Settings(BaseSettings):

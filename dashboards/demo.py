@@ -1,0 +1,110 @@
+"""The demo's folder: the sample district, its city, its settings; made once, emptied of readings at each start."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from dashboards.settings import Settings, load
+from twin.errors import ChengmaiError, InputError
+
+FAULTS = ("blockage@10", "burst@30", "gas_leak@40", "stuck@60", "silent@60")
+"""What happens in the demo, seconds after the devices' start; places come from the seed."""
+
+_STAMP = "made-by"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoFolder:
+    """Everything that the demo keeps, under one folder."""
+
+    folder: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """The settings that `chengmai up` would run this city with."""
+        return self.folder / "chengmai.toml"
+
+    @property
+    def district(self) -> Path:
+        """The files of the sample district."""
+        return self.folder / "district"
+
+    def configure(self, *, port: int, mqtt_port: int, seed: int) -> Settings:
+        """Write the settings file and load it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        values: dict[str, Any] = {
+            "city": {"file": "city.gpkg", "district": "hewan", "title": "河湾片区城市生命线运行监测"},
+            "mqtt": {"url": f"mqtt://127.0.0.1:{mqtt_port}", "embedded": True},
+            "web": {"port": port},
+            "simulation": {"enabled": True, "district": "district", "seed": seed, "faults": list(FAULTS)},
+        }
+        self.settings_file.write_text(tomli_w.dumps(values), encoding="utf-8")
+        return load(self.settings_file)
+
+    def prepare(self, settings: Settings, at: datetime, say: Callable[[str], None]) -> None:
+        """Make the district and load it where that is still to do, and register its devices; `say` tells progress."""
+        stamp = self.district / _STAMP
+        wanted = _generator(settings.simulation.seed)
+        if not stamp.is_file() or stamp.read_text("utf-8") != wanted:
+            say("making the sample district …")
+            self._make_district(settings)
+            say("loading it into the city …")
+            self._load_city(settings, at)
+            stamp.write_text(wanted, "utf-8")
+        self._empty(settings)
+        self._register(settings)
+
+    def _make_district(self, settings: Settings) -> None:
+        from sample_models.district import make  # noqa: PLC0415  # heavy, and only at the first start
+
+        make(self.district, seed=settings.simulation.seed)
+
+    def _load_city(self, settings: Settings, at: datetime) -> None:
+        from sample_models.district import plan  # noqa: PLC0415
+
+        from twin.load import load as load_files  # noqa: PLC0415
+
+        city = settings.resolve(settings.city.file)
+        for old in _with_journals(city):
+            old.unlink(missing_ok=True)
+        for step in plan(self.district):
+            for receipt in load_files(
+                [self.district / step.path], city, crs=step.crs, system=step.system, source=step.source, at=at
+            ):
+                if receipt.refused:
+                    first = receipt.errors[0]
+                    raise InputError(first.message, where=receipt.file, code=first.code)
+
+    def _empty(self, settings: Settings) -> None:
+        """Forget the readings and alarms of the last demo: its devices begin anew."""
+        for path in (settings.ingest.spool, Path("readings.sqlite"), Path("operations.sqlite")):
+            for old in _with_journals(settings.resolve(path)):
+                old.unlink(missing_ok=True)
+
+    def _register(self, settings: Settings) -> None:
+        from sensors.operations import connect  # noqa: PLC0415
+        from sensors.registry import Registry, read_devices  # noqa: PLC0415
+
+        Registry(connect(settings.operations_url())).put(read_devices(self.district / "devices.json"))
+
+
+def _generator(seed: int) -> str:
+    """Return a mark of what makes the district: its code and seed, so that a new version makes it anew."""
+    digest = hashlib.sha256(str(seed).encode())
+    for source in sorted(files("sample_models").iterdir(), key=lambda entry: entry.name):
+        if source.name.endswith(".py"):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _with_journals(database: Path) -> Iterator[Path]:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        yield database.with_name(database.name + suffix)
