@@ -1,0 +1,204 @@
+// The map of the city: loads what the server describes, follows the live feed, tells what was clicked.
+import * as maplibregl from 'maplibre-gl';
+import {feed} from '../live/feed.js';
+import {ModelLayer} from '../models/layer.js';
+import {SensorLayer} from './sensors.js';
+import {CLICKABLE, cityStyle, repaint, tilesUrl} from './style.js';
+
+const SCRIPTS = new URL('.', document.currentScript.src).href;
+const FLIGHT_MS = 900;
+const RETRY_MS = 3000;
+const stillness = matchMedia('(prefers-reduced-motion: reduce)');
+
+async function fetchJson(url) {
+  const answer = await fetch(url, {signal: AbortSignal.timeout(20_000)});
+  if (!answer.ok) throw new Error(`${answer.status} ${url}`);
+  return answer.json();
+}
+
+export class MapEngine {
+  /** `say` takes what the map has to tell: {phase}, {chosen}. */
+  constructor(element, {url, look, locale, say}) {
+    Object.assign(this, {element, url, look, locale, say, map: null, gone: false});
+    this.listeners = {states: () => this.#follow(), frame: () => this.#checkRevision()};
+    this.#start();
+  }
+
+  async #start() {
+    try {
+      this.config = await fetchJson(this.url);
+    } catch (error) {
+      console.warn('map:', error.message);
+      this.say({phase: 'error'});
+      if (!this.gone) setTimeout(() => this.#start(), RETRY_MS);
+      return;
+    }
+    if (this.gone) return;
+    if (!this.config.bounds) {
+      this.say({phase: 'empty'});
+      feed.addEventListener('frame', this.listeners.frame);
+      return;
+    }
+    this.#draw();
+  }
+
+  #draw() {
+    maplibregl.setWorkerUrl(`${SCRIPTS}maplibre-worker.js`);
+    const map = new maplibregl.Map({
+      container: this.element,
+      style: cityStyle(this.config, this.look),
+      bounds: this.config.bounds,
+      fitBoundsOptions: {padding: 24, pitch: 45, bearing: 0},
+      pitch: 45,
+      maxPitch: 75,
+      attributionControl: false,
+      fadeDuration: 0,
+      locale: this.locale,
+      localIdeographFontFamily: '"Noto Sans CJK SC", "Microsoft YaHei", sans-serif',
+      canvasContextAttributes: {antialias: true},
+    });
+    this.map = map;
+    map.addControl(new maplibregl.NavigationControl({visualizePitch: true}), 'bottom-right');
+    map.addControl(new maplibregl.ScaleControl({}), 'bottom-left');
+    map.on('error', (event) => console.warn('map:', event.error?.message));
+    map.once('load', () => this.#ready());
+    map.on('click', (event) => this.#click(event));
+    this.sensors = new SensorLayer(map, (feature) => this.#chooseSensor(feature));
+    this.models = new ModelLayer(map, `${SCRIPTS}models.js`);
+  }
+
+  async #ready() {
+    this.loaded = true;
+    repaint(this.map, this.look);
+    this.models.show(this.config.models, this.look);
+    this.#hideModelled();
+    feed.addEventListener('states', this.listeners.states);
+    feed.addEventListener('frame', this.listeners.frame);
+    await this.#loadSensors();
+    this.say({phase: 'ready'});
+  }
+
+  async #loadSensors() {
+    try {
+      this.sensors.load(await fetchJson(this.config.sensors));
+      this.#choose(this.chosenDevice);
+      this.#follow();
+    } catch (error) {
+      console.warn('sensors:', error.message);
+    }
+  }
+
+  /** Draw the newest states, if they belong to the device list that is drawn; else fetch the list. */
+  async #follow() {
+    if (!feed.states) return;
+    if (feed.states.devices === this.sensors.devices) {
+      this.sensors.apply(feed.states.bytes);
+    } else if (!this.fetching) {
+      this.fetching = true;
+      await this.#loadSensors();
+      this.fetching = false;
+    }
+  }
+
+  /** The city was loaded anew: fetch its description and its tiles again. */
+  async #checkRevision() {
+    if (this.refreshing || feed.frame.revision === this.config.revision) return;
+    this.refreshing = true;
+    try {
+      const config = await fetchJson(this.url);
+      const first = !this.config.bounds && config.bounds;
+      this.config = config;
+      if (first) {
+        feed.removeEventListener('frame', this.listeners.frame);
+        this.#draw();
+      } else if (this.loaded) {
+        this.map.getSource('city').setTiles([tilesUrl(config)]);
+        this.models.show(config.models, this.look);
+        this.#hideModelled();
+      }
+    } catch (error) {
+      console.warn('map:', error.message);
+    } finally {
+      this.refreshing = false;
+    }
+  }
+
+  /** A building that stands as a model is not drawn as a block too. */
+  #hideModelled() {
+    const modelled = this.config.models.flatMap((model) => model.buildings);
+    this.map.setFilter('buildings', ['!', ['in', ['get', 'asset'], ['literal', modelled]]]);
+  }
+
+  #click(event) {
+    const box = [
+      [event.point.x - 4, event.point.y - 4],
+      [event.point.x + 4, event.point.y + 4],
+    ];
+    const found = this.map.queryRenderedFeatures(box, {layers: CLICKABLE});
+    // What is nearest to a person's mind comes first: a sensor, then what stands or lies there.
+    const hit = (layer) => found.find((feature) => feature.layer.id === layer);
+    const sensor = hit('sensors');
+    if (sensor) {
+      this.#chooseSensor(this.sensors.features.get(sensor.id));
+      return;
+    }
+    const element = this.look.xray ? null : this.models.pick(event.point);
+    const solid = this.look.xray ? null : hit('buildings');
+    const asset = element ?? (solid ?? hit('nodes') ?? hit('links') ?? hit('buildings'))?.properties.asset;
+    this.#highlight(element ? null : found.find((feature) => feature.properties.asset === asset));
+    this.say({chosen: asset ? {asset, at: Date.now()} : null});
+  }
+
+  #chooseSensor(feature) {
+    this.#highlight(null);
+    this.say({chosen: {device: feature.properties.device, at: Date.now()}});
+  }
+
+  #highlight(feature) {
+    if (this.highlighted) this.map.setFeatureState(this.highlighted, {chosen: false});
+    this.highlighted = feature && {source: feature.source, sourceLayer: feature.sourceLayer, id: feature.id};
+    if (this.highlighted) this.map.setFeatureState(this.highlighted, {chosen: true});
+  }
+
+  #choose(device) {
+    this.chosenDevice = device;
+    this.ring?.remove();
+    const feature = device && this.sensors?.find(device);
+    if (!feature) return;
+    const element = document.createElement('div');
+    element.className = 'chosen-ring';
+    this.ring = new maplibregl.Marker({element}).setLngLat(feature.geometry.coordinates).addTo(this.map);
+  }
+
+  setLook(look) {
+    this.look = look;
+    if (!this.loaded) return;
+    repaint(this.map, look);
+    this.models.setLook(look);
+  }
+
+  setChosen(device) {
+    if (this.loaded) this.#choose(device);
+    else this.chosenDevice = device;
+  }
+
+  flyTo({lngLat, zoom}) {
+    this.map?.flyTo({
+      center: lngLat,
+      zoom: Math.max(zoom ?? 17.2, this.map.getZoom()),
+      duration: stillness.matches ? 0 : FLIGHT_MS,
+    });
+  }
+
+  showAll() {
+    this.map?.fitBounds(this.config.bounds, {padding: 24, pitch: 45, bearing: 0, duration: stillness.matches ? 0 : FLIGHT_MS});
+  }
+
+  destroy() {
+    this.gone = true;
+    feed.removeEventListener('states', this.listeners.states);
+    feed.removeEventListener('frame', this.listeners.frame);
+    this.models?.destroy();
+    this.map?.remove();
+  }
+}

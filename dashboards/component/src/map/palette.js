@@ -1,0 +1,37 @@
+// Colours of the map by theme. Normal is grey; saturated colour is kept for what is abnormal (ISA-101).
+// Levels 1 to 3 stay separable for every kind of colour vision, and shape and number carry them first; level 4 is an
+// outline.
+export const PALETTE = {
+  night: {
+    ground: '#15181b',
+    building: '#3a414a',
+    buildingInModel: '#3a414a',
+    zone: '#59636d',
+    gas: '#a08d4e',
+    water: '#5286a8',
+    drainage: '#7d858f',
+    other: '#7d858f',
+    node: '#5d666f',
+    sensor: '#aab4bd',
+    sensorEdge: '#15181b',
+    offline: '#8a949d',
+    label: '#c9d1d9',
+    chosen: '#ffffff',
+  },
+  day: {
+    ground: '#dfe2e4',
+    building: '#b9bec3',
+    buildingInModel: '#b9bec3',
+    zone: '#8c959d',
+    gas: '#84722f',
+    water: '#2f6690',
+    drainage: '#646b73',
+    other: '#646b73',
+    node: '#868e96',
+    sensor: '#4d565e',
+    sensorEdge: '#f4f5f6',
+    offline: '#5b656e',
+    label: '#20262b',
+    chosen: '#000000',
+  },
+};
