@@ -201,3 +201,7 @@ class Zone:
     kind: ZoneKind
     area: Polygon | MultiPolygon
     properties: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
+
+
+Asset: TypeAlias = Building | Storey | Space | Element | Node | Link | Zone
+"""Whatever has an id in the city."""
