@@ -1,1 +1,69 @@
-"""Payload formats: each turns bytes into the same readings, once, at the edge."""
+"""Payloads: bytes become a message here, once, and nowhere else.
+
+Every format is one module with a decoder; all give the same `Message`. What is wrong with a message as a whole is
+raised (RefusedError); what is wrong with one reading stands in `refused`, and its neighbours go on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from twin.errors import RefusedError
+
+MAX_BYTES = 64 * 1024
+MAX_READINGS = 500
+WHOLE = -1
+"""Place of a refusal that concerns the whole message."""
+
+
+class Measurement(NamedTuple):
+    """One reading as it came, the `place`-th of its message.
+
+    `time` is in ms since 1970 UTC by the device's clock (None: it has none), `unit` the payload's or None, `quality`
+    the device's own flag (0 is good).
+    """
+
+    place: int
+    time: int | None
+    point: str
+    value: float
+    unit: str | None
+    quality: int
+
+
+class Refusal(NamedTuple):
+    """Why one reading, or (place `WHOLE`) a whole message, is not taken."""
+
+    place: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A decoded message. `boot` and `seq` name it for ever, or are both None; `readings` counts the refused too."""
+
+    boot: int | None
+    seq: int | None
+    history: bool
+    readings: int
+    measurements: list[Measurement]
+    refused: list[Refusal] = field(default_factory=list[Refusal])
+
+
+class Decoder(Protocol):
+    """A payload format."""
+
+    def decode(self, payload: bytes) -> Message:
+        """Return the message, or raise RefusedError with the code that the contract names."""
+        ...
+
+
+def check_size(payload: bytes) -> None:
+    """Refuse what is longer than the contract allows, before anything looks inside (E_SIZE)."""
+    if len(payload) > MAX_BYTES:
+        raise RefusedError(f"{len(payload)} bytes", expected=f"at most {MAX_BYTES}", code="E_SIZE")
+
+
+__all__ = ["MAX_BYTES", "MAX_READINGS", "WHOLE", "Decoder", "Measurement", "Message", "Refusal", "check_size"]

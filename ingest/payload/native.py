@@ -1,0 +1,179 @@
+"""The contract's own payload: JSON, straight from bytes into structs.
+
+A message that the strict structs refuse is read again slowly and loosely, so that one bad reading does not take its
+neighbours with it, and so that a refusal can still name the message (boot, seq).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+import numpy as np
+
+from ingest.payload import MAX_READINGS, Measurement, Message, Refusal, check_size
+from twin.errors import RefusedError
+
+VERSION = 1
+MAX_DEPTH = 16
+"""Nesting of unknown fields; the contract's own go five deep."""
+
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Time: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+
+
+class _Value(msgspec.Struct, gc=False):
+    v: float
+    u: str | None = None
+    q: int = 0
+
+
+class _Envelope(msgspec.Struct, kw_only=True):
+    v: int
+    boot: _Count | None = None
+    seq: _Count | None = None
+    hist: bool = False
+
+
+class _Strict(_Envelope):
+    ts: _Time | None = None
+    m: dict[str, _Value] | None = None
+    r: list[tuple[_Time, dict[str, _Value]]] | None = None
+
+
+class _Loose(_Envelope):
+    ts: Any = None
+    m: dict[str, Any] | None = None
+    r: list[Any] | None = None
+
+
+_strict = msgspec.json.Decoder(_Strict)
+
+
+class NativeDecoder:
+    """Decodes version 1 of the contract's JSON."""
+
+    def decode(self, payload: bytes) -> Message:
+        """Return the message, or raise RefusedError: E_SIZE, E_UTF8, E_DEPTH, E_JSON, E_FIELD or E_COUNT."""
+        check_size(payload)
+        _check_text(payload)
+        _check_depth(payload)
+        try:
+            strict = _strict.decode(payload)
+        except (msgspec.DecodeError, RecursionError):
+            return _decode_loosely(payload)
+        _check_envelope(strict)
+        rows = [(strict.ts, strict.m)] if strict.m is not None else strict.r or []
+        measurements = [
+            Measurement(place, time, point, value.v, value.u, value.q)
+            for place, (time, point, value) in enumerate(
+                (time, point, value) for time, values in rows for point, value in values.items()
+            )
+        ]
+        _check_count(len(measurements))
+        return Message(strict.boot, strict.seq, strict.hist, len(measurements), measurements)
+
+
+def _check_text(payload: bytes) -> None:
+    if payload.isascii():
+        return
+    try:
+        payload.decode()
+    except UnicodeDecodeError as error:
+        raise RefusedError(f"byte {error.start} is not UTF-8", code="E_UTF8") from None
+
+
+def _check_depth(payload: bytes) -> None:
+    """Refuse deep nesting before a parser recurses into it."""
+    if payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH:
+        return
+    text = np.frombuffer(payload, np.uint8)
+    steps = np.isin(text, _OPENING).astype(np.int32) - np.isin(text, _CLOSING)
+    if steps.cumsum().max() > MAX_DEPTH and _depth(payload) > MAX_DEPTH:
+        raise RefusedError("is nested too deep", expected=f"at most {MAX_DEPTH} levels", code="E_DEPTH")
+
+
+def _depth(payload: bytes) -> int:
+    """Return the nesting outside strings: the exact count, for what the quick one suspects."""
+    deepest = depth = 0
+    quoted = escaped = False
+    for byte in payload:
+        if quoted:
+            quoted, escaped = (byte != 0x22 or escaped), (byte == 0x5C and not escaped)
+        elif byte == 0x22:
+            quoted = True
+        elif byte in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"}]":
+            depth -= 1
+    return deepest
+
+
+def _check_envelope(message: _Strict | _Loose) -> None:
+    if message.v != VERSION:
+        raise RefusedError(f"version {message.v}", expected=f"v = {VERSION}", code="E_FIELD")
+    if (message.boot is None) != (message.seq is None):
+        raise RefusedError("only one of boot and seq", expected="both, or neither", code="E_FIELD")
+    if (message.m is None) == (message.r is None):
+        raise RefusedError("m and r are both given, or both missing", expected="one of them", code="E_FIELD")
+
+
+def _check_count(readings: int) -> None:
+    if not 0 < readings <= MAX_READINGS:
+        raise RefusedError(f"{readings} readings", expected=f"1 to {MAX_READINGS}", code="E_COUNT")
+
+
+def _decode_loosely(payload: bytes) -> Message:
+    """Find out what is wrong: with the whole (raises), or with single readings (which are then refused alone)."""
+    try:
+        values = json.loads(payload)  # unlike msgspec it reads NaN and Infinity, which are then refused by name
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(f"is not JSON: {error}", expected="one JSON object", code="E_JSON") from None
+    try:
+        loose = msgspec.convert(values, _Loose)
+    except msgspec.ValidationError as error:
+        raise RefusedError(str(error), expected="the contract's fields", code="E_FIELD") from None
+    _check_envelope(loose)
+    rows: list[Any] = [[loose.ts, loose.m]] if loose.m is not None else loose.r or []
+    taken: list[Measurement] = []
+    refused: list[Refusal] = []
+    place = 0
+    for row in rows:
+        time, point_values = _row(row)
+        for point, value in point_values.items():
+            reading = _reading(place, time, point, value)
+            if isinstance(reading, Measurement):
+                taken.append(reading)
+            else:
+                refused.append(reading)
+            place += 1
+    _check_count(place)
+    return Message(loose.boot, loose.seq, loose.hist, place, taken, refused)
+
+
+def _row(row: Any) -> tuple[Any, dict[str, Any]]:
+    if isinstance(row, list | tuple) and len(row) == 2 and isinstance(row[1], dict):  # pyright: ignore[reportUnknownArgumentType]
+        return row[0], row[1]
+    raise RefusedError("a row is not [time, {point: {…}}]", expected="r = [[ts, {…}], …]", code="E_FIELD")
+
+
+def _reading(place: int, time: Any, point: str, value: Any) -> Measurement | Refusal:
+    if time is not None and (isinstance(time, bool) or not isinstance(time, int) or not 0 <= time < 2**53):
+        return Refusal(place, "E_FIELD", f"time {time!r:.40} is not milliseconds since 1970")
+    try:
+        measured = msgspec.convert(value, _Value)
+    except msgspec.ValidationError as error:
+        code = "E_NAN" if "$.v" in str(error) else "E_FIELD"
+        return Refusal(place, code, f"{point[:64]}: {error}")
+    if not math.isfinite(measured.v):
+        return Refusal(place, "E_NAN", f"{point[:64]}: {measured.v} is not a number")
+    return Measurement(place, time, point, measured.v, measured.u, measured.q)
+
+
+_OPENING = np.frombuffer(b"{[", np.uint8)
+_CLOSING = np.frombuffer(b"}]", np.uint8)
+
+__all__ = ["MAX_DEPTH", "NativeDecoder"]
