@@ -296,7 +296,8 @@ def _put(merged: dict[str, Any], key: str, value: Any) -> None:
 def _setting_error(error: ValidationError, origins: Mapping[str, str]) -> SettingsError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"][:2])
-    where = f"{origins.get(key, 'settings')}: {key}"
+    origin = next((o for k, o in origins.items() if k == key or k.startswith(f"{key}.")), "settings")
+    where = f"{origin}: {key}"
     if first["type"] == "extra_forbidden":
         keys = {f"{s}.{k}" for s, k in _known_keys()}
         sections = set(Settings.model_fields)
