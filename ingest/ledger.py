@@ -1,0 +1,28 @@
+"""The ledger: where every reading that came in has gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Counts in readings (an undecodable message counts one), as they stood at one moment of the spool.
+
+    >>> Ledger(received=10, stored=6, duplicates=1, quarantined=1, spooled=2).balance
+    0
+    """
+
+    received: int
+    stored: int
+    duplicates: int
+    quarantined: int
+    spooled: int
+
+    @property
+    def balance(self) -> int:
+        """Readings received that are nowhere else: 0, or something is wrong."""
+        return self.received - self.stored - self.duplicates - self.quarantined - self.spooled
+
+
+__all__ = ["Ledger"]
