@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from importlib.metadata import entry_points
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from sensors.reading import Batch
+from twin.errors import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +59,27 @@ class ReadingStore(Protocol):
         ...
 
 
-__all__ = ["Latest", "ReadingStore", "Written"]
+def open_store(url: str, token: str = "") -> ReadingStore:
+    """Return the store at `url` (``sqlite:FILE``, ``influx+http://host:8086/ORG/BUCKET``).
+
+    The word before the first ``:`` or ``+`` names the entry point, which is called with url and token. SettingsError
+    for a name that no installed package offers; InputError and UnavailableError as the store finds them.
+    """
+    name = url.partition(":")[0].partition("+")[0]
+    offered = entry_points(group="chengmai.stores")
+    if name not in offered.names:
+        raise SettingsError("no such kind of store", where=url, expected=f"one of {', '.join(sorted(offered.names))}")
+    return offered[name].load()(url, token)
+
+
+def columns(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pd.DataFrame:
+    """Return rows (series, time in ms since 1970 UTC, then `names`) as the data frame that `read` promises."""
+    frame = pd.DataFrame(list(rows), columns=pd.Index(["series", "time", *names]))
+    kinds = {"series": "int32", "value": "float64", "quality": "uint8", "count": "int64"}
+    kinds |= dict.fromkeys(("min", "mean", "max"), "float64")
+    frame = frame.astype({name: kinds[name] for name in frame.columns if name in kinds})
+    frame["time"] = frame["time"].astype("int64").astype("datetime64[ms]").dt.tz_localize("UTC")
+    return frame
+
+
+__all__ = ["Latest", "ReadingStore", "Written", "columns", "open_store"]
