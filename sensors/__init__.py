@@ -1,1 +1,1 @@
-"""What is measured, and what does it mean: devices, readings, data quality, detectors, alarms, and simulated devices."""
+"""What is measured, and what it means: devices, readings, data quality, detectors, alarms, and simulated devices."""

@@ -1,0 +1,357 @@
+"""The alarm log: alarms and every change of them, in the operations database.
+
+Each call is one transaction, and writers queue for the counter `change`, so that the sequence of changes has neither
+holes nor overtakers: who has seen the changes up to n asks for those after n. The pure machine is `sensors.alarm`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Engine, Row, RowMapping, bindparam, func, insert, select, update
+
+from sensors import alarm as machine
+from sensors.alarm import Alarm, AlarmId, Condition, Event, Place, State, Step, Transition, Visibility
+from sensors.clock import Clock, from_ms, to_ms
+from sensors.detection import Detection, DetectionKind, Subject
+from sensors.device import DeviceId
+from sensors.operations import advance, alarms, counter, devices, reading, transitions, writing
+from twin.asset import AssetId
+from twin.errors import StaleError, UnknownError
+
+Key: TypeAlias = tuple[Subject, str]
+"""Subject and rule: what an open alarm is unique by."""
+
+_CHUNK = 500
+"""Subjects named in one query; SQLite takes 32,766 parameters, PostgreSQL plans short lists better."""
+
+
+class AlarmLog:
+    """The alarms of a city, in the operations database behind `engine` (of `operations.connect`)."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def apply(self, detections: Iterable[Detection]) -> list[Alarm]:
+        """Raise, clear, reopen and re-level what `detections` say, in one transaction; return the changed alarms.
+
+        Applying the same detections again changes nothing.
+        """
+        given = list(detections)
+        if not given:
+            return []
+        at = self._now()
+        with writing(self._engine) as connection:
+            changes = _Changes(connection)
+            subjects = {detection.subject for detection in given}
+            newest = _newest(connection, subjects)
+            places = _places(connection, subjects)
+            for detection in given:
+                key = (detection.subject, detection.rule)
+                alarm = newest.get(key)
+                if alarm is not None and machine.follows(alarm, detection):
+                    step = machine.take(alarm, detection, at)
+                elif detection.active:
+                    step = machine.raise_(changes.alarm_id(), detection, places[detection.subject], at)
+                else:
+                    step = None
+                if step is not None:
+                    newest[key] = changes.note(step)
+            return changes.write()
+
+    def reconcile(self, standing: Collection[Key]) -> list[Alarm]:
+        """Clear the open active alarms that are not `standing`; return them.
+
+        For a worker that starts: detectors that forgot a condition (a lost state, a removed device, another limit)
+        would never say that it is over.
+        """
+        at = self._now()
+        with writing(self._engine) as connection:
+            changes = _Changes(connection)
+            for alarm in _alarms(connection, alarms.c.open, alarms.c.condition == Condition.ACTIVE.value):
+                if (alarm.subject, alarm.rule) in standing:
+                    continue
+                over = Detection(
+                    alarm.subject,
+                    alarm.rule,
+                    alarm.kind,
+                    active=False,
+                    level=alarm.level,
+                    time=max(to_ms(at), to_ms(alarm.changed) + 1),
+                )
+                step = machine.take(alarm, over, at)
+                if step is not None:
+                    changes.note(step)
+            return changes.write()
+
+    def acknowledge(self, alarm_id: int, *, by: str, comment: str = "", version: int) -> Alarm:
+        """Acknowledge an alarm as the person `by`, who saw its `version`; return it.
+
+        UnknownError for no such alarm, StaleError where it has changed since that version.
+        """
+        with writing(self._engine) as connection:
+            changes = _Changes(connection)
+            alarm = _one(connection, alarm_id)
+            if alarm.version != version:
+                raise StaleError(
+                    f"is at version {alarm.version} ({alarm.state.value}), not {version}",
+                    where=f"alarm {alarm_id}",
+                    expected="the newest version; look again",
+                )
+            step = machine.acknowledge(alarm, by=by, comment=comment, at=self._now())
+            if step is None:
+                return alarm
+            changes.note(step)
+            return changes.write()[0]
+
+    def get(self, alarm_id: int) -> Alarm:
+        """Return one alarm; UnknownError if there is none of that id."""
+        with reading(self._engine) as connection:
+            return _one(connection, alarm_id)
+
+    def open(self) -> list[Alarm]:
+        """Return the open alarms, the worst level first, then the newest."""
+        return self.list(only_open=True)
+
+    def list(
+        self,
+        *,
+        only_open: bool = False,
+        level: int | None = None,
+        since: datetime | None = None,
+        limit: int | None = None,
+    ) -> list[Alarm]:
+        """Return alarms, the worst level first, then the newest; those of `level` or worse, with onset from `since`."""
+        wanted: list[Any] = [alarms.c.open] if only_open else []
+        if level is not None:
+            wanted.append(alarms.c.level <= level)
+        if since is not None:
+            wanted.append(alarms.c.onset >= to_ms(since))
+        with reading(self._engine) as connection:
+            return _alarms(
+                connection, *wanted, order=(alarms.c.level, alarms.c.onset.desc(), alarms.c.id.desc()), limit=limit
+            )
+
+    def transitions(self, alarm_id: int) -> Sequence[Transition]:
+        """Return what became of one alarm, oldest first; UnknownError if there is none of that id."""
+        with reading(self._engine) as connection:
+            _one(connection, alarm_id)
+            query = select(transitions).where(transitions.c.alarm == alarm_id).order_by(transitions.c.version)
+            return [_transition(row) for row in connection.execute(query)]
+
+    def changes(self, after: int) -> tuple[Sequence[Alarm], int]:
+        """Return the alarms that changed since the sequence number `after`, and the newest number."""
+        with reading(self._engine) as connection:
+            changed = _alarms(connection, alarms.c.sequence > after, order=(alarms.c.sequence,))
+            return changed, counter(connection, "change")
+
+    def _now(self) -> datetime:
+        return from_ms(to_ms(self._clock.now()))  # what is returned is what is stored
+
+
+class _Changes:
+    """The steps of one write transaction, gathered and written at its end."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sequence = advance(connection, "change", 0)  # takes the lock: writers queue here
+        self._first = self._sequence
+        self._known = counter(connection, "alarm")
+        self._following = self._known
+        self._changed: dict[AlarmId, Alarm] = {}
+        self._transitions: list[Transition] = []
+
+    def alarm_id(self) -> AlarmId:
+        """Return the id of the next new alarm."""
+        self._following += 1
+        return AlarmId(self._following)
+
+    def note(self, step: Step) -> Alarm:
+        """Number the change, keep it for `write`, and return the alarm with its number."""
+        alarm, transition = step
+        self._sequence += 1
+        numbered = machine.numbered(alarm, self._sequence)
+        self._changed[alarm.id] = numbered
+        self._transitions.append(transition)
+        return numbered
+
+    def write(self) -> list[Alarm]:
+        """Write everything noted; return the changed alarms as they are now, in the order of their changes."""
+        if not self._transitions:
+            return []
+        fresh = [_row(alarm) for alarm in self._changed.values() if alarm.id > self._known]
+        changed = [{**_row(alarm), "key": alarm.id} for alarm in self._changed.values() if alarm.id <= self._known]
+        if changed:
+            names = [name for name in changed[0] if name not in {"key", "id"}]
+            statement = update(alarms).where(alarms.c.id == bindparam("key"))
+            rows = [{name: row[name] for name in ("key", *names)} for row in changed]
+            self._connection.execute(statement.values({name: bindparam(name) for name in names}), rows)
+        if fresh:
+            self._connection.execute(insert(alarms), fresh)
+        self._connection.execute(insert(transitions), [_transition_row(each) for each in self._transitions])
+        advance(self._connection, "change", self._sequence - self._first)
+        advance(self._connection, "alarm", self._following - self._known)
+        return sorted(self._changed.values(), key=lambda alarm: alarm.sequence)
+
+
+def _newest(connection: Connection, subjects: Collection[Subject]) -> dict[Key, Alarm]:
+    """Return the newest alarm of every (subject, rule) of `subjects`."""
+    found: dict[Key, Alarm] = {}
+    for chunk in _chunks(sorted(subjects)):
+        last = (
+            select(func.max(alarms.c.id)).where(alarms.c.subject.in_(chunk)).group_by(alarms.c.subject, alarms.c.rule)
+        )
+        found |= {(alarm.subject, alarm.rule): alarm for alarm in _alarms(connection, alarms.c.id.in_(last))}
+    return found
+
+
+def _places(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, Place]:
+    """Return the place of every subject: that of its device in the registry, or the asset that it names itself."""
+    named = {subject: _named(subject) for subject in subjects}
+    owners = sorted({device for device, _ in named.values() if device is not None})
+    known: dict[str, Place] = {}
+    for chunk in _chunks(owners):
+        for row in connection.execute(select(devices).where(devices.c.device.in_(chunk))):
+            asset = None if row.asset is None else AssetId(row.asset)
+            known[row.device] = Place(DeviceId(row.device), asset, row.easting, row.northing, row.system)
+    return {
+        subject: known.get(device, Place(DeviceId(device))) if device is not None else Place(asset=asset)
+        for subject, (device, asset) in named.items()
+    }
+
+
+def _named(subject: Subject) -> tuple[str | None, AssetId | None]:
+    scheme, _, rest = subject.partition(":")
+    if scheme in {"point", "device"}:
+        return rest.partition("/")[0], None
+    return None, AssetId(rest) if scheme in {"asset", "zone"} else None
+
+
+def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK))
+
+
+def _one(connection: Connection, alarm_id: int) -> Alarm:
+    found = _alarms(connection, alarms.c.id == alarm_id)
+    if not found:
+        raise UnknownError("no such alarm", where=f"alarm {alarm_id}", expected="one of `chengmai alarms list`")
+    return found[0]
+
+
+def _alarms(
+    connection: Connection, *where: Any, order: Sequence[Any] = (alarms.c.id,), limit: int | None = None
+) -> list[Alarm]:
+    query = select(alarms).where(*where).order_by(*order)
+    return [_alarm(row) for row in connection.execute(query if limit is None else query.limit(limit)).mappings()]
+
+
+def _alarm(row: RowMapping) -> Alarm:
+    return Alarm(
+        id=AlarmId(row["id"]),
+        subject=Subject(row["subject"]),
+        rule=row["rule"],
+        kind=DetectionKind(row["kind"]),
+        level=row["level"],
+        original_level=row["original_level"],
+        condition=Condition(row["condition"]),
+        acknowledged=bool(row["acknowledged"]),
+        visibility=Visibility(row["visibility"]),
+        onset=from_ms(row["onset"]),
+        detected=from_ms(row["detected"]),
+        changed=from_ms(row["changed"]),
+        acknowledged_at=_time(row["acknowledged_at"]),
+        acknowledged_by=row["acknowledged_by"],
+        cleared=_time(row["cleared"]),
+        value=row["value"],
+        limit=row["limit"],
+        expected=None if row["expected_low"] is None else (row["expected_low"], row["expected_high"]),
+        score=row["score"],
+        quantity=row["quantity"],
+        place=Place(
+            None if row["device"] is None else DeviceId(row["device"]),
+            None if row["asset"] is None else AssetId(row["asset"]),
+            row["easting"],
+            row["northing"],
+            row["system"],
+        ),
+        count=row["count"],
+        version=row["version"],
+        sequence=row["sequence"],
+    )
+
+
+def _row(alarm: Alarm) -> dict[str, Any]:
+    low, high = alarm.expected or (None, None)
+    return {
+        "id": alarm.id,
+        "subject": alarm.subject,
+        "rule": alarm.rule,
+        "kind": alarm.kind.value,
+        "level": alarm.level,
+        "original_level": alarm.original_level,
+        "condition": alarm.condition.value,
+        "acknowledged": alarm.acknowledged,
+        "visibility": alarm.visibility.value,
+        "open": alarm.open,
+        "onset": to_ms(alarm.onset),
+        "detected": to_ms(alarm.detected),
+        "changed": to_ms(alarm.changed),
+        "acknowledged_at": _ms(alarm.acknowledged_at),
+        "acknowledged_by": alarm.acknowledged_by,
+        "cleared": _ms(alarm.cleared),
+        "value": alarm.value,
+        "limit": alarm.limit,
+        "expected_low": low,
+        "expected_high": high,
+        "score": alarm.score,
+        "quantity": alarm.quantity,
+        "system": alarm.place.system,
+        "device": alarm.place.device,
+        "asset": alarm.place.asset,
+        "easting": alarm.place.easting,
+        "northing": alarm.place.northing,
+        "count": alarm.count,
+        "version": alarm.version,
+        "sequence": alarm.sequence,
+    }
+
+
+def _transition(row: Row[Any]) -> Transition:
+    return Transition(
+        AlarmId(row.alarm),
+        row.version,
+        from_ms(row.at),
+        Event(row.event),
+        State(row.from_state),
+        State(row.to_state),
+        row.level,
+        row.value,
+        by=row.by,
+        comment=row.comment,
+    )
+
+
+def _transition_row(transition: Transition) -> dict[str, Any]:
+    return {
+        "alarm": transition.alarm,
+        "version": transition.version,
+        "at": to_ms(transition.at),
+        "event": transition.event.value,
+        "from_state": transition.from_state.value,
+        "to_state": transition.to_state.value,
+        "level": transition.level,
+        "value": transition.value,
+        "by": transition.by,
+        "comment": transition.comment,
+    }
+
+
+def _time(ms: int | None) -> datetime | None:
+    return None if ms is None else from_ms(ms)
+
+
+def _ms(time: datetime | None) -> int | None:
+    return None if time is None else to_ms(time)

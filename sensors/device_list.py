@@ -1,0 +1,168 @@
+"""Lists of devices as files: JSON (a list of devices with points) and CSV (one row a point)."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+
+from sensors.device import NAME, Device, DeviceId, Point
+from sensors.quantity import scale
+from twin.asset import AssetId, System
+from twin.errors import ChengmaiError, InputError
+
+_Row: TypeAlias = tuple[str, dict[str, Any]]
+
+
+class _Point(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    quantity: str
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    crown_m: float | None = None
+    depth_m: float | None = None
+
+
+class _Device(msgspec.Struct, forbid_unknown_fields=True):
+    device: str
+    district: str
+    system: System
+    points: list[_Point]
+    interval_s: float
+    name: str = ""
+    asset: str | None = None
+    easting: float | None = None
+    northing: float | None = None
+    model: str = ""
+    retired: bool = False
+
+
+_POINT_COLUMNS = {"point": "name"} | {name: name for name in _Point.__struct_fields__ if name != "name"}
+_DEVICE_COLUMNS = tuple(name for name in _Device.__struct_fields__ if name != "points")
+
+
+def read_devices(path: Path) -> list[Device]:
+    """Return the devices listed in the file at `path`, JSON or CSV by its ending, checked as the registry would.
+
+    JSON: a list of objects with `device`, `district`, `system`, `interval_s`, `points` and optionally `name`,
+    `asset`, `easting`, `northing`, `model`, `retired`; a point has `name`, `quantity`, `unit` and optionally `low`,
+    `high` (the sensor's span, SI), `crown_m`, `depth_m`. CSV: the same columns, one row a point with its name in
+    `point`; rows of one device stand together or apart. InputError with the row, and E_MISSING, E_ENCODING, E_FORMAT.
+    """
+    rows = list(_csv(path) if path.suffix.lower() == ".csv" else _json(path))
+    found: dict[str, Device] = {}
+    for where, row in rows:
+        device = _device(where, row)
+        if device.id in found:
+            raise InputError(f"device {device.id} stands twice", where=where, expected="each device once")
+        found[device.id] = device
+    if not found:
+        raise InputError("no device in it", where=str(path), expected="at least one", code="E_EMPTY")
+    return list(found.values())
+
+
+def check(device: Device) -> None:
+    """Refuse a device that the contract could not name or whose points could not be read; as of `Registry.put`."""
+    for what, name in (
+        ("device", device.id),
+        ("district", device.district),
+        *(("point", p.name) for p in device.points),
+    ):
+        if not NAME.fullmatch(name):
+            raise InputError(f"{name!r} is no {what} name", where=device.id, expected=NAME.pattern)
+    names = [point.name for point in device.points]
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"points {names}", where=device.id, expected="at least one, each once")
+    if device.interval <= timedelta(0):
+        raise InputError(f"interval {device.interval}", where=device.id, expected="more than 0 s")
+    for point in device.points:
+        try:
+            scale(point.unit, point.quantity)
+        except ChengmaiError as error:
+            where = f"device {device.id} point {point.name}"
+            raise InputError(error.what, where=where, expected=error.expected, code=error.code) from None
+        if point.low is not None and point.high is not None and point.low >= point.high:
+            raise InputError(
+                f"span {point.low:g} to {point.high:g}", where=f"device {device.id}", expected="low below high"
+            )
+
+
+def _json(path: Path) -> Iterator[_Row]:
+    try:
+        rows = msgspec.json.decode(_text(path), type=list[dict[str, Any]])
+    except msgspec.MsgspecError as error:
+        raise InputError(str(error), where=str(path), expected="a JSON list of devices", code="E_FORMAT") from None
+    for number, row in enumerate(rows, start=1):
+        yield f"{path} device {number}", row
+
+
+def _csv(path: Path) -> Iterator[_Row]:
+    """Yield the devices of a CSV file in the form of the JSON one; an empty cell is an absent value."""
+    reader = csv.DictReader(_text(path).splitlines())
+    known = {*_DEVICE_COLUMNS, *_POINT_COLUMNS}
+    for column in reader.fieldnames or ():
+        if column not in known:
+            raise InputError(f"column {column!r}", where=str(path), expected=f"some of {', '.join(sorted(known))}")
+    devices: dict[str, _Row] = {}
+    for number, cells in enumerate(reader, start=2):
+        where = f"{path} row {number}"
+        if None in cells:
+            raise InputError("more cells than columns", where=where, expected=f"{len(reader.fieldnames or ())} cells")
+        row = {column: cell for column, cell in cells.items() if cell}
+        point = {key: row[column] for column, key in _POINT_COLUMNS.items() if column in row}
+        head = {column: row[column] for column in _DEVICE_COLUMNS if column in row}
+        _, device = devices.setdefault(str(head.get("device", "")), (where, {**head, "points": []}))
+        if {**device, "points": None} != {**head, "points": None}:
+            raise InputError("differs from the device's first row", where=where, expected="the same device columns")
+        device["points"].append(point)
+    yield from devices.values()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError("no such file", where=str(path), code="E_MISSING") from None
+    except OSError as error:
+        raise InputError(error.strerror or "cannot be read", where=str(path)) from None
+    except UnicodeDecodeError:
+        raise InputError("is not UTF-8", where=str(path), expected="UTF-8", code="E_ENCODING") from None
+
+
+def _device(where: str, row: Mapping[str, Any]) -> Device:
+    try:
+        given = msgspec.convert(row, _Device, strict=False)
+    except msgspec.ValidationError as error:
+        raise InputError(str(error), where=where, expected="a device (docs/devices.md)") from None
+    numbers = (given.easting, given.northing, *(n for p in given.points for n in (p.low, p.high, p.crown_m, p.depth_m)))
+    if not all(n is None or math.isfinite(n) for n in (given.interval_s, *numbers)):
+        raise InputError("a number is not finite", where=where, expected="finite numbers")
+    device = Device(
+        id=DeviceId(given.device),
+        district=given.district,
+        system=given.system,
+        points=tuple(
+            Point(p.name, p.quantity, p.unit, low=p.low, high=p.high, crown_m=p.crown_m, depth_m=p.depth_m)
+            for p in given.points
+        ),
+        interval=timedelta(seconds=given.interval_s),
+        name=given.name,
+        asset=None if given.asset is None else AssetId(given.asset),
+        easting=given.easting,
+        northing=given.northing,
+        model=given.model,
+        retired=given.retired,
+    )
+    try:
+        check(device)
+    except InputError as error:
+        raise InputError(
+            error.what, where=f"{where} ({error.where})", expected=error.expected, code=error.code
+        ) from None
+    return device

@@ -1,0 +1,1 @@
+"""Migrations of the operations database, run by `sensors.operations.connect` through Alembic."""

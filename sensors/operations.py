@@ -1,0 +1,262 @@
+"""The operations database: registry, alarms and their history, through SQLAlchemy Core.
+
+SQLite by default (WAL, one writer at a time), PostgreSQL by URL. Every write goes through `writing`: on SQLite that is
+BEGIN IMMEDIATE, because a deferred transaction that turns into a write under contention fails instead of waiting.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+    inspect,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+
+from twin.errors import BusyError, ChengmaiError, InputError, SettingsError, UnavailableError
+
+HEAD = "0001"
+"""The newest schema that this code knows; a test holds it to the packaged migrations."""
+
+BUSY_TIMEOUT_S = 30.0
+
+metadata = MetaData()
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""Numbers that only grow: `change` (the sequence of alarm changes), `alarm` (ids), `registry` (its version)."""
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("device", Text, primary_key=True),
+    Column("district", Text, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("interval_ms", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("asset", Text),
+    Column("easting", Float),
+    Column("northing", Float),
+    Column("model", Text, nullable=False),
+    Column("retired", Boolean, nullable=False),
+)
+
+points = Table(
+    "points",
+    metadata,
+    Column("series", Integer, primary_key=True, autoincrement=False),
+    Column("device", Text, ForeignKey("devices.device"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("position", Integer),
+    Column("quantity", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("low", Float),
+    Column("high", Float),
+    Column("crown_m", Float),
+    Column("depth_m", Float),
+    UniqueConstraint("device", "name"),
+)
+"""Every point that ever was: `position` is null where the device no longer has it, and its series stays its own."""
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("subject", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("original_level", Integer, nullable=False),
+    Column("condition", Text, nullable=False),
+    Column("acknowledged", Boolean, nullable=False),
+    Column("visibility", Text, nullable=False),
+    Column("open", Boolean, nullable=False),
+    Column("onset", BigInteger, nullable=False),
+    Column("detected", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("acknowledged_at", BigInteger),
+    Column("acknowledged_by", Text),
+    Column("cleared", BigInteger),
+    Column("value", Float),
+    Column("limit", Float),
+    Column("expected_low", Float),
+    Column("expected_high", Float),
+    Column("score", Float, nullable=False),
+    Column("quantity", Text, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("device", Text),
+    Column("asset", Text),
+    Column("easting", Float),
+    Column("northing", Float),
+    Column("count", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Index("one_open_alarm", "subject", "rule", unique=True, sqlite_where=text("open"), postgresql_where=text("open")),
+    Index("alarms_of_subject", "subject", "rule", "id"),
+    Index("alarms_by_change", "sequence", unique=True),
+    Index("alarms_by_onset", "onset"),
+)
+"""Alarms; times are milliseconds since 1970 UTC, values SI, places in the city's CRS."""
+
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("alarm", Integer, ForeignKey("alarms.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("from_state", Text, nullable=False),
+    Column("to_state", Text, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("value", Float),
+    Column("by", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+)
+"""What became of each alarm, append-only: triggers refuse every change and deletion."""
+
+
+def connect(url: str) -> Engine:
+    """Return an engine of the operations database at the SQLAlchemy `url`, created or migrated to this schema.
+
+    SettingsError for a URL that is none; InputError E_SCHEMA for a schema newer than this code, E_FORMAT for a file
+    that is no database; BusyError and UnavailableError as they come.
+    """
+    engine = _engine(url)
+    try:
+        with reading(engine) as connection:
+            revision = _revision(connection)
+        if revision != HEAD:
+            with writing(engine) as connection:
+                _migrate(connection)
+    except ChengmaiError:
+        engine.dispose()
+        raise
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Generator[Connection, None, None]:
+    """Open a transaction that only reads: one consistent picture of the database."""
+    with _told(engine), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Generator[Connection, None, None]:
+    """Open a transaction that writes; on SQLite it waits for the write lock at once. BusyError if it never comes."""
+    with _told(engine), engine.connect().execution_options(chengmai_write=True) as connection, connection.begin():
+        yield connection
+
+
+def advance(connection: Connection, name: str, by: int = 1) -> int:
+    """Add `by` to the counter `name` and return its value; by 0 takes its lock, so that writers queue."""
+    statement = update(counters).where(counters.c.name == name).values(value=counters.c.value + by)
+    return int(connection.execute(statement.returning(counters.c.value)).scalar_one())
+
+
+def counter(connection: Connection, name: str) -> int:
+    """Return the value of the counter `name`."""
+    return int(connection.execute(select(counters.c.value).where(counters.c.name == name)).scalar_one())
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            if parsed.database in {None, "", ":memory:"}:
+                raise SettingsError("an operations database in memory is lost at once", where=url, expected="a file")
+            engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
+            event.listen(engine, "connect", _prepare)
+            event.listen(engine, "begin", _begin)
+            return engine
+        return create_engine(parsed, pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise SettingsError(
+            str(error), where=url, expected="an SQLAlchemy URL such as sqlite:///operations.sqlite"
+        ) from None
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # sqlite3 begins no transaction of its own; _begin does
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get("chengmai_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextmanager
+def _told(engine: Engine) -> Generator[None, None, None]:
+    """Turn what the driver says about the database itself into the one error tree."""
+    where = engine.url.database or str(engine.url)
+    try:
+        yield
+    except OperationalError as error:
+        what = str(error.orig)
+        if "locked" in what or "busy" in what:
+            raise BusyError(what, where=where, expected=f"a writer that is done within {BUSY_TIMEOUT_S:g} s") from error
+        raise UnavailableError(what, where=where) from error
+    except DatabaseError as error:
+        if isinstance(error.orig, sqlite3.DatabaseError) and "not a database" in str(error.orig):
+            raise InputError(
+                str(error.orig), where=where, expected="an operations database", code="E_FORMAT"
+            ) from error
+        raise
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _migrate(connection: Connection) -> None:
+    """Bring the schema to `HEAD` inside the caller's transaction; nothing is half migrated."""
+    from alembic import command  # noqa: PLC0415  # slow to import, and needed once in a database's life
+    from alembic.config import Config  # noqa: PLC0415  # as above
+    from alembic.script import ScriptDirectory  # noqa: PLC0415  # as above
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(str(resources.files("sensors"))) / "migrations"))
+    revision = _revision(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise InputError(
+            f"its schema is {revision}, newer than this version of Chengmai",
+            where=connection.engine.url.database or "",
+            expected=f"{HEAD} or older; upgrade Chengmai, or restore a backup",
+            code="E_SCHEMA",
+        )
+    attributes: dict[str, Any] = config.attributes
+    attributes["connection"] = connection
+    command.upgrade(config, "head")
