@@ -42,7 +42,7 @@ def parse(text: str) -> CRS:
     try:
         crs = CRS.from_user_input(int(wanted) if wanted.isdigit() else wanted)
     except (CRSError, ProjError, ValueError, OverflowError):
-        shown = wanted if len(wanted) <= 80 else wanted[:77] + "…"  # noqa: PLR2004  # one line on a screen
+        shown = wanted if len(wanted) <= 80 else wanted[:77] + "…"
         raise CrsError(
             "there is no such coordinate reference system", where=f"crs {shown!r}", expected="EPSG:4549, WKT or PROJ"
         ) from None
@@ -137,7 +137,7 @@ class Transformation:
                     where=f"crs {self.source.name}",
                     expected="coordinates that fit the CRS",
                 )
-            return np.column_stack([moved, xy[:, 2]]) if xy.shape[1] > 2 else moved  # noqa: PLR2004  # a third axis
+            return np.column_stack([moved, xy[:, 2]]) if xy.shape[1] > 2 else moved
 
         return _transform_each(geometries, move)
 
@@ -160,7 +160,7 @@ def transformation(source: CRS, target: CRS, area: tuple[float, float, float, fl
     `area` is west, south, east, north in degrees; where given, operations made for another place are not chosen.
     """
     flat_source, flat_target = horizontal(source), horizontal(target)
-    interest = AreaOfInterest(*area) if area else None
+    interest: Any = AreaOfInterest(*area) if area else None
     try:
         group = TransformerGroup(flat_source, flat_target, always_xy=True, area_of_interest=interest)
         best = group.transformers[0]
@@ -169,7 +169,7 @@ def transformation(source: CRS, target: CRS, area: tuple[float, float, float, fl
             f"there is no way from {flat_source.name} to {flat_target.name}", expected="related CRSs"
         ) from None
     ballpark = "Ballpark" in best.description
-    accuracy = best.accuracy if best.accuracy is not None and best.accuracy >= 0 and not ballpark else None
+    accuracy = best.accuracy if best.accuracy >= 0 and not ballpark else None
     return Transformation(flat_source, flat_target, best, accuracy, best.description)
 
 

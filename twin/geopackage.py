@@ -5,11 +5,13 @@ Source: OGC 12-128r19 (GeoPackage 1.4) clauses 1.1 (base), 2.1 (features, binary
 them, so a writer takes them off inside its transaction (`untriggered`), keeps the index itself, and puts them back.
 """
 
+# ruff: noqa: S608  # the only names formatted into statements are those of Table, never input
+
 from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,7 +78,7 @@ class Table:
 
 
 @contextmanager
-def one_line_errors(path: Path) -> Iterator[None]:
+def one_line_errors(path: Path) -> Generator[None]:
     """Turn what SQLite raises inside into one of our errors: held, full, read-only, no database, out of order."""
     try:
         yield
@@ -107,7 +109,7 @@ def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
 
 
 @contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
+def transaction(db: sqlite3.Connection) -> Generator[None]:
     """Write inside one BEGIN IMMEDIATE transaction: all of it or none."""
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -202,7 +204,7 @@ def move_to_srs(db: sqlite3.Connection, tables: Sequence[Table], srs: int) -> No
 
 
 @contextmanager
-def untriggered(db: sqlite3.Connection, tables: Sequence[Table]) -> Iterator[None]:
+def untriggered(db: sqlite3.Connection, tables: Sequence[Table]) -> Generator[None]:
     """Take the R-tree triggers of the layers among `tables` off, and put them back: inside the caller's transaction."""
     layers = [table for table in tables if table.geometry]
     for table in layers:

@@ -116,7 +116,7 @@ def _multi(geometries: np.ndarray) -> np.ndarray:
 
 def _field(name: str, hint: Any) -> _Field:
     column = "asset" if name == "id" else name
-    kinds = [part for part in (get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,))]
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     required = NoneType not in kinds
     kind = next(part for part in kinds if part is not NoneType)
     kind = getattr(kind, "__supertype__", kind)  # a NewType of str

@@ -1,1 +1,48 @@
-"""Readers: one module a file format, each a `twin.model.ModelReader`."""
+"""Readers of files: plug-ins found by the entry point group ``chengmai.readers``, each one kind of file."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from twin.errors import InputError
+from twin.model import ModelReader
+
+__all__ = ["GROUP", "reader_for", "readers"]
+
+GROUP = "chengmai.readers"
+
+
+@cache
+def readers() -> dict[str, ModelReader]:
+    """Return an instance of every installed reader by the name of its entry point."""
+    return {point.name: point.load()() for point in entry_points(group=GROUP)}
+
+
+def reader_for(path: Path) -> tuple[str, ModelReader]:
+    """Return the name and the reader that recognises the file at `path`.
+
+    Raises InputError: E_MISSING no such file, E_EMPTY no byte in it, E_READ it cannot be read, E_FORMAT no reader
+    knows it.
+    """
+    try:
+        if path.is_dir():
+            raise InputError("is a folder", where=str(path), expected="a file", code="E_FORMAT")
+        with path.open("rb") as file:
+            first = file.read(1)
+    except FileNotFoundError:
+        raise InputError("no such file", where=str(path), expected="a file", code="E_MISSING") from None
+    except OSError as error:
+        raise InputError(error.strerror or "cannot be read", where=str(path), code="E_READ") from None
+    if not first:
+        raise InputError("is empty", where=str(path), expected="a file with content", code="E_EMPTY")
+    for name, reader in readers().items():
+        if reader.recognises(path):
+            return name, reader
+    raise InputError(
+        "no reader knows this file",
+        where=str(path),
+        expected="IFC, EPANET or SWMM INP, GeoJSON, GeoPackage, Shapefile",
+        code="E_FORMAT",
+    )

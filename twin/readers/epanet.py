@@ -1,0 +1,358 @@
+"""EPANET 2.2 input files: junctions, reservoirs, tanks, pipes, pumps and valves, in SI.
+
+Format: Rossman et al., EPANET 2.2 User Manual (EPA/600/R-20/133), appendix C.2. Flow units decide the rest: with CFS,
+GPM, MGD, IMGD or AFD lengths are feet and diameters inches, else metres and millimetres. The engine's topology rules
+hold (a link to a node that does not exist is refused), what it needs for a run only is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from twin.asset import AssetId, Attribute, Link, LinkKind, Node, NodeKind, System, asset_id
+from twin.errors import InputError
+from twin.model import Model, ReadRequest
+from twin.readers import layout
+from twin.readers.inp import Inp, Line, read_inp, section_names
+
+FOOT_M = 0.3048
+INCH_M = 0.0254
+_GALLON_M3 = 0.003785411784
+_IMPERIAL_GALLON_M3 = 0.00454609
+_ACRE_FOOT_M3 = 43_560 * FOOT_M**3
+_DAY_S = 86_400
+_PSI_HEAD_M = 0.3048 / 0.4333
+"""Metres of water a psi, with the factor of EPANET's source (0.4333 psi a foot)."""
+_KPA_HEAD_M = 1 / 9.80665
+
+FLOW_UNITS = {
+    "CFS": FOOT_M**3,
+    "GPM": _GALLON_M3 / 60,
+    "MGD": 1e6 * _GALLON_M3 / _DAY_S,
+    "IMGD": 1e6 * _IMPERIAL_GALLON_M3 / _DAY_S,
+    "AFD": _ACRE_FOOT_M3 / _DAY_S,
+    "LPS": 1e-3,
+    "LPM": 1e-3 / 60,
+    "MLD": 1e3 / _DAY_S,
+    "CMH": 1 / 3600,
+    "CMD": 1 / _DAY_S,
+    "CMS": 1.0,
+}
+"""Cubic metres a second in each flow unit."""
+_US_UNITS = frozenset(("CFS", "GPM", "MGD", "IMGD", "AFD"))
+
+SECTIONS = frozenset(
+    (
+        "TITLE",
+        "JUNCTIONS",
+        "RESERVOIRS",
+        "TANKS",
+        "PIPES",
+        "PUMPS",
+        "VALVES",
+        "TAGS",
+        "DEMANDS",
+        "STATUS",
+        "PATTERNS",
+        "CURVES",
+        "CONTROLS",
+        "RULES",
+        "ENERGY",
+        "EMITTERS",
+        "QUALITY",
+        "SOURCES",
+        "REACTIONS",
+        "MIXING",
+        "TIMES",
+        "REPORT",
+        "OPTIONS",
+        "COORDINATES",
+        "VERTICES",
+        "LABELS",
+        "BACKDROP",
+        "END",
+        "ROUGHNESS",
+        "LEAKAGE",
+    )
+)
+_OURS_ALONE = frozenset(("PIPES", "RESERVOIRS", "TANKS", "EMITTERS", "ENERGY", "DEMANDS", "MIXING"))
+
+_NODE_TAGS = {
+    "hydrant": NodeKind.HYDRANT,
+    "消火栓": NodeKind.HYDRANT,
+    "meter": NodeKind.METER,
+    "水表": NodeKind.METER,
+    "customer": NodeKind.CUSTOMER,
+    "用户": NodeKind.CUSTOMER,
+    "valve": NodeKind.VALVE,
+    "阀门": NodeKind.VALVE,
+    "source": NodeKind.SOURCE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """Factors to SI: m³/s, m, m, and metres of head a unit of pressure."""
+
+    flow: float
+    length: float
+    diameter: float
+    pressure: float
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A node or link before it is drawn."""
+
+    name: str
+    kind: Any
+    line: Line
+    ends: tuple[str, str] = ("", "")
+    level: float | None = None
+    length: float | None = None
+    diameter: float | None = None
+    status: str | None = None
+    properties: dict[str, Attribute] = field(default_factory=dict[str, Attribute])
+
+
+class EpanetReader:
+    """Reads EPANET input files (entry point ``epanet``)."""
+
+    def recognises(self, path: Path) -> bool:
+        """Say whether the file has sections that EPANET knows and SWMM does not."""
+        return path.suffix.lower() in (".inp", ".txt", ".net") and bool(section_names(path) & _OURS_ALONE)
+
+    def read(self, path: Path, request: ReadRequest) -> Model:
+        """Read the network; raises InputError E_SYNTAX, E_NODE, E_ID or E_UNIT with the line."""
+        inp = read_inp(path, SECTIONS)
+        units = _units(inp, path)
+        nodes, links = _nodes(inp, units), _links(inp, units)
+        if not nodes:
+            raise InputError("has no nodes", where=str(path), expected="[JUNCTIONS] with rows", code="E_EMPTY")
+        _refuse_unknown_ends(nodes, links)
+        return _model(path, request, inp, nodes, links)
+
+
+def _units(inp: Inp, path: Path) -> _Units:
+    flow = inp.option("UNITS", "GPM")
+    if flow not in FLOW_UNITS:
+        raise InputError(f"flow unit {flow[:20]!r}", where=str(path), expected=", ".join(FLOW_UNITS), code="E_UNIT")
+    us = flow in _US_UNITS
+    pressure = inp.option("PRESSURE", "PSI" if us else "METERS")
+    head = {"PSI": _PSI_HEAD_M, "KPA": _KPA_HEAD_M}.get(pressure, 1.0)
+    return _Units(FLOW_UNITS[flow], FOOT_M if us else 1.0, INCH_M if us else 1e-3, head)
+
+
+def _add(drafts: dict[str, _Draft], draft: _Draft) -> None:
+    if draft.name in drafts:
+        other = drafts[draft.name].line.number
+        raise draft.line.error(f"{draft.name!r} is there already (line {other})", "names used once", "E_ID")
+    drafts[draft.name] = draft
+
+
+def _nodes(inp: Inp, units: _Units) -> dict[str, _Draft]:
+    nodes: dict[str, _Draft] = {}
+    for line in inp.lines("JUNCTIONS"):
+        level = line.maybe_number(1, "elevation") * units.length
+        draft = _Draft(line.text(0, "name"), NodeKind.JUNCTION, line, level=level)
+        draft.properties["base_demand_m3s"] = line.maybe_number(2, "demand") * units.flow
+        if pattern := line.maybe(3):
+            draft.properties["pattern"] = pattern
+        _add(nodes, draft)
+    for line in inp.lines("RESERVOIRS"):
+        draft = _Draft(line.text(0, "name"), NodeKind.RESERVOIR, line)
+        draft.properties["head_m"] = line.number_at(1, "head") * units.length
+        if pattern := line.maybe(2):
+            draft.properties["pattern"] = pattern
+        _add(nodes, draft)
+    for line in inp.lines("TANKS"):
+        _add(nodes, _tank(line, units))
+    _add_demands(inp, units, nodes)
+    for line in inp.lines("EMITTERS"):
+        if node := nodes.get(line.text(0, "junction")):
+            node.properties["emitter_coefficient"] = line.number_at(1, "coefficient")
+    return nodes
+
+
+def _tank(line: Line, units: _Units) -> _Draft:
+    draft = _Draft(line.text(0, "name"), NodeKind.TANK, line, level=line.number_at(1, "elevation") * units.length)
+    for index, name in enumerate(("initial_level_m", "minimum_level_m", "maximum_level_m", "diameter_m"), start=2):
+        draft.properties[name] = line.maybe_number(index, name) * units.length
+    draft.properties["minimum_volume_m3"] = line.maybe_number(6, "volume") * units.length**3
+    if (curve := line.maybe(7, "*")) != "*":
+        draft.properties["volume_curve"] = curve
+    return draft
+
+
+def _add_demands(inp: Inp, units: _Units, nodes: Mapping[str, _Draft]) -> None:
+    """[DEMANDS] replace the demand of [JUNCTIONS]; several of a node add up. All are times DEMAND MULTIPLIER."""
+    sums: dict[str, float] = {}
+    for line in inp.lines("DEMANDS"):
+        name = line.text(0, "junction")
+        if name.upper() == "MULTIPLY" or name not in nodes:
+            continue
+        sums[name] = sums.get(name, 0.0) + line.number_at(1, "demand") * units.flow
+        if pattern := line.maybe(2):
+            nodes[name].properties["pattern"] = pattern
+    word = inp.option("DEMAND MULTIPLIER", "1")
+    try:
+        multiplier = float(word)
+    except ValueError:
+        raise InputError(f"DEMAND MULTIPLIER is {word[:40]!r}", expected="a number", code="E_SYNTAX") from None
+    for name, node in nodes.items():
+        base = sums.get(name, node.properties.get("base_demand_m3s"))
+        if isinstance(base, float):
+            node.properties["base_demand_m3s"] = base * multiplier
+
+
+def _links(inp: Inp, units: _Units) -> dict[str, _Draft]:
+    links: dict[str, _Draft] = {}
+    darcy = inp.option("HEADLOSS", "H-W") == "D-W"
+    for line in inp.lines("PIPES"):
+        _add(links, _pipe(line, units, darcy=darcy))
+    for line in inp.lines("PUMPS"):
+        _add(links, _pump(line))
+    for line in inp.lines("VALVES"):
+        _add(links, _valve(line, units))
+    for line in inp.lines("STATUS"):
+        if link := links.get(line.text(0, "link")):
+            word = line.text(1, "status").lower()
+            if word in ("open", "closed", "active"):
+                link.status = word
+            else:
+                link.properties["setting"] = line.number_at(1, "setting")
+    return links
+
+
+def _link(line: Line, kind: LinkKind) -> _Draft:
+    return _Draft(line.text(0, "name"), kind, line, ends=(line.text(1, "start node"), line.text(2, "end node")))
+
+
+def _pipe(line: Line, units: _Units, *, darcy: bool) -> _Draft:
+    draft = _link(line, LinkKind.PIPE)
+    draft.length = line.number_at(3, "length") * units.length
+    draft.diameter = line.number_at(4, "diameter") * units.diameter
+    roughness = line.number_at(5, "roughness")
+    if darcy:  # thousandths of a foot, or millimetres
+        draft.properties["roughness_m"] = roughness * units.length * 1e-3
+    else:
+        draft.properties["roughness"] = roughness
+    words = [word.upper() for word in line.words[6:8]]
+    draft.status = "closed" if "CLOSED" in words else "open"
+    draft.properties["check_valve"] = "CV" in words
+    if words and words[0] not in ("OPEN", "CLOSED", "CV"):
+        draft.properties["minor_loss"] = line.number_at(6, "minor loss")
+    return draft
+
+
+def _pump(line: Line) -> _Draft:
+    draft = _link(line, LinkKind.PUMP)
+    draft.status = "open"
+    words = line.words[3:]
+    for keyword, value in zip(words[::2], words[1::2], strict=False):
+        if keyword.upper() in ("HEAD", "POWER", "SPEED", "PATTERN"):
+            draft.properties[keyword.lower()] = value
+    return draft
+
+
+def _valve(line: Line, units: _Units) -> _Draft:
+    draft = _link(line, LinkKind.VALVE)
+    draft.diameter = line.number_at(3, "diameter") * units.diameter
+    kind = line.text(4, "valve type").upper()
+    draft.status = "active"
+    draft.properties["valve_type"] = kind
+    if kind in ("PRV", "PSV", "PBV"):
+        draft.properties["setting_m"] = line.maybe_number(5, "setting") * units.pressure
+    elif kind == "FCV":
+        draft.properties["setting_m3s"] = line.maybe_number(5, "setting") * units.flow
+    elif kind == "GPV":
+        draft.properties["head_loss_curve"] = line.maybe(5)
+    else:
+        draft.properties["setting"] = line.maybe_number(5, "setting")
+    return draft
+
+
+def _refuse_unknown_ends(nodes: Mapping[str, _Draft], links: Mapping[str, _Draft]) -> None:
+    for link in links.values():
+        for end in link.ends:
+            if end not in nodes:
+                raise link.line.error(f"{link.name!r} names node {end!r}", "a node of the file", "E_NODE")
+
+
+def _model(path: Path, request: ReadRequest, inp: Inp, nodes: dict[str, _Draft], links: dict[str, _Draft]) -> Model:
+    drawing = layout.read_layout(inp, str)
+    points = drawing.node_geometry(nodes)
+    lines = drawing.link_geometry((link.name, *link.ends) for link in links.values())
+    place = layout.stand(points, path, request)
+    issues = [*inp.issues, *layout.undrawn(points, list(nodes), "nodes"), *layout.undrawn(lines, list(links), "links")]
+    levels = {node.name: node.level for node in nodes.values()}
+    starts = [levels[link.ends[0]] for link in links.values()]
+    ends = [levels[link.ends[1]] for link in links.values()]
+    points = layout.points_at(place.moved(points), list(levels.values()))
+    lines = layout.lines_at(place.moved(lines), starts, ends)
+    system = request.system or System.WATER
+    made_nodes = [
+        _node(n, point, system, request.source, drawing) for n, point in zip(nodes.values(), points, strict=True)
+    ]
+    made_links = [
+        _made_link(link, line, (start, end), system=system, source=request.source, drawing=drawing)
+        for link, line, start, end in zip(links.values(), lines, starts, ends, strict=True)
+    ]
+    account = {"flow_units": inp.option("UNITS", "GPM"), "encoding": inp.encoding, "system": system.value}
+    return Model(
+        request.source, "epanet", place.placement, nodes=made_nodes, links=made_links, issues=issues, account=account
+    )
+
+
+def _node(draft: _Draft, point: Any, system: System, source: str, drawing: layout.Layout) -> Node:
+    kind = draft.kind
+    tag = drawing.tag("node", draft.name)
+    if tag:
+        draft.properties["tag"] = tag
+        if kind is NodeKind.JUNCTION:
+            kind = next((named for word, named in _NODE_TAGS.items() if word in layout.tag_words(tag)), kind)
+    return Node(
+        asset_id(source, "node", draft.name),
+        draft.name,
+        system,
+        kind,
+        point,
+        invert_m=draft.level,
+        properties=draft.properties,
+    )
+
+
+def _made_link(
+    draft: _Draft,
+    line: Any,
+    levels: Sequence[float | None],
+    *,
+    system: System,
+    source: str,
+    drawing: layout.Layout,
+) -> Link:
+    kind = draft.kind
+    tag = drawing.tag("link", draft.name)
+    if tag:
+        draft.properties["tag"] = tag
+        if kind is LinkKind.PIPE and layout.tag_words(tag) & {"service", "接户管", "入户管"}:
+            kind = LinkKind.SERVICE
+    start, end = (AssetId(asset_id(source, "node", name)) for name in draft.ends)
+    return Link(
+        asset_id(source, "link", draft.name),
+        draft.name,
+        system,
+        kind,
+        line,
+        start=start,
+        end=end,
+        diameter_m=draft.diameter,
+        length_m=draft.length,
+        start_level_m=levels[0],
+        end_level_m=levels[1],
+        status=draft.status,
+        properties=draft.properties,
+    )

@@ -1,0 +1,427 @@
+"""SWMM 5 input files: manholes, outfalls, storage, conduits, pumps, orifices, weirs, outlets, subcatchments, in SI.
+
+Format: Rossman & Simon, SWMM User's Manual 5.2 (EPA/600/R-22/030), appendix D.2. Flow units decide the rest: with CFS,
+GPM or MGD lengths are feet and areas acres, else metres and hectares. A junction is taken for a manhole. Names are
+compared without regard to case, as the engine does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from shapely import Polygon
+
+from twin.asset import Attribute, Link, LinkKind, Node, NodeKind, System, Zone, ZoneKind, asset_id
+from twin.errors import InputError
+from twin.model import Issue, Model, ReadRequest
+from twin.readers import layout
+from twin.readers.epanet import FLOW_UNITS, FOOT_M
+from twin.readers.inp import Inp, Line, read_inp, section_names
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ACRE_M2 = 43_560 * FOOT_M**2
+_HECTARE_M2 = 10_000.0
+_US_UNITS = frozenset(("CFS", "GPM", "MGD"))
+_SI_UNITS = frozenset(("CMS", "LPS", "MLD"))
+
+SECTIONS = frozenset(
+    (
+        "TITLE",
+        "OPTIONS",
+        "REPORT",
+        "FILES",
+        "RAINGAGES",
+        "EVAPORATION",
+        "TEMPERATURE",
+        "ADJUSTMENTS",
+        "SUBCATCHMENTS",
+        "SUBAREAS",
+        "INFILTRATION",
+        "LID_CONTROLS",
+        "LID_USAGE",
+        "AQUIFERS",
+        "GROUNDWATER",
+        "GWF",
+        "SNOWPACKS",
+        "JUNCTIONS",
+        "OUTFALLS",
+        "DIVIDERS",
+        "STORAGE",
+        "CONDUITS",
+        "PUMPS",
+        "ORIFICES",
+        "WEIRS",
+        "OUTLETS",
+        "XSECTIONS",
+        "TRANSECTS",
+        "STREETS",
+        "INLETS",
+        "INLET_USAGE",
+        "LOSSES",
+        "CONTROLS",
+        "POLLUTANTS",
+        "LANDUSES",
+        "COVERAGES",
+        "LOADINGS",
+        "BUILDUP",
+        "WASHOFF",
+        "TREATMENT",
+        "INFLOWS",
+        "DWF",
+        "RDII",
+        "HYDROGRAPHS",
+        "CURVES",
+        "TIMESERIES",
+        "PATTERNS",
+        "MAP",
+        "POLYGONS",
+        "COORDINATES",
+        "VERTICES",
+        "LABELS",
+        "SYMBOLS",
+        "BACKDROP",
+        "TAGS",
+        "PROFILES",
+        "EVENTS",
+        "END",
+    )
+)
+_OURS_ALONE = frozenset(("CONDUITS", "OUTFALLS", "SUBCATCHMENTS", "XSECTIONS", "RAINGAGES", "EVAPORATION", "DWF"))
+_SERVICES = {
+    "sanitary": "sanitary",
+    "sewage": "sanitary",
+    "污水": "sanitary",
+    "storm": "storm",
+    "rain": "storm",
+    "雨水": "storm",
+    "combined": "combined",
+    "合流": "combined",
+}
+_SECTIONS_WITHOUT_HEIGHT = frozenset(("IRREGULAR", "STREET", "DUMMY"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """Factors to SI: m³/s, m, m²; whether link offsets are levels instead of heights above the node's invert."""
+
+    flow: float
+    length: float
+    area: float
+    offsets_are_levels: bool
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A node or link before it is drawn; `offsets` of a link are as written, in the file's unit."""
+
+    name: str
+    kind: Any
+    line: Line
+    ends: tuple[str, str] = ("", "")
+    invert: float | None = None
+    ground: float | None = None
+    offsets: tuple[float | None, float | None] = (None, None)
+    length: float | None = None
+    height: float | None = None
+    status: str | None = None
+    properties: dict[str, Attribute] = field(default_factory=dict[str, Attribute])
+
+
+class SwmmReader:
+    """Reads SWMM 5 input files (entry point ``swmm``)."""
+
+    def recognises(self, path: Path) -> bool:
+        """Say whether the file has sections that SWMM knows and EPANET does not."""
+        return path.suffix.lower() in (".inp", ".txt") and bool(section_names(path) & _OURS_ALONE)
+
+    def read(self, path: Path, request: ReadRequest) -> Model:
+        """Read the network; raises InputError E_SYNTAX, E_NODE, E_ID or E_UNIT with the line."""
+        inp = read_inp(path, SECTIONS)
+        units = _units(inp, path)
+        nodes, links = _nodes(inp, units), _links(inp, units)
+        if not nodes and not inp.lines("SUBCATCHMENTS"):
+            raise InputError("has no nodes", where=str(path), expected="[JUNCTIONS] with rows", code="E_EMPTY")
+        _join_ends(nodes, links)
+        return _model(path, request, inp, units, (nodes, links))
+
+
+def _units(inp: Inp, path: Path) -> _Units:
+    flow = inp.option("FLOW_UNITS", "CFS")
+    if flow not in _US_UNITS | _SI_UNITS:
+        wanted = ", ".join(sorted(_US_UNITS | _SI_UNITS))
+        raise InputError(f"flow unit {flow[:20]!r}", where=str(path), expected=wanted, code="E_UNIT")
+    us = flow in _US_UNITS
+    levels = inp.option("LINK_OFFSETS", "DEPTH").startswith("ELEV")
+    return _Units(FLOW_UNITS[flow], FOOT_M if us else 1.0, _ACRE_M2 if us else _HECTARE_M2, levels)
+
+
+def _add(drafts: dict[str, _Draft], draft: _Draft) -> None:
+    key = draft.name.upper()
+    if key in drafts:
+        other = drafts[key].line.number
+        raise draft.line.error(f"{draft.name!r} is there already (line {other})", "names used once", "E_ID")
+    drafts[key] = draft
+
+
+def _nodes(inp: Inp, units: _Units) -> dict[str, _Draft]:
+    nodes: dict[str, _Draft] = {}
+    for line in inp.lines("JUNCTIONS"):
+        draft = _node(line, NodeKind.MANHOLE, units)
+        _depth(draft, line.maybe_number(2, "maximum depth") * units.length)
+        _add(nodes, draft)
+    for line in inp.lines("OUTFALLS"):
+        draft = _node(line, NodeKind.OUTFALL, units)
+        draft.properties["outfall_type"] = line.maybe(2, "FREE").upper()
+        _add(nodes, draft)
+    for line in inp.lines("STORAGE"):
+        draft = _node(line, NodeKind.STORAGE, units)
+        _depth(draft, line.number_at(2, "maximum depth") * units.length)
+        draft.properties["storage_shape"] = line.maybe(4).upper()
+        _add(nodes, draft)
+    for line in inp.lines("DIVIDERS"):
+        draft = _node(line, NodeKind.DIVIDER, units)
+        draft.properties["diverts_to"] = line.maybe(2)
+        _add(nodes, draft)
+    for line in inp.lines("INLET_USAGE"):  # an inlet of a street drains into this node
+        if node := nodes.get(line.maybe(2).upper()):
+            node.properties["inlet_of"] = line.text(0, "conduit")
+    return nodes
+
+
+def _node(line: Line, kind: NodeKind, units: _Units) -> _Draft:
+    return _Draft(line.text(0, "name"), kind, line, invert=line.maybe_number(1, "elevation") * units.length)
+
+
+def _depth(draft: _Draft, depth: float) -> None:
+    """Note a depth; zero means that the file does not say where the ground is."""
+    if depth > 0 and draft.invert is not None:
+        draft.ground = draft.invert + depth
+        draft.properties["depth_m"] = depth
+
+
+def _links(inp: Inp, units: _Units) -> dict[str, _Draft]:
+    links: dict[str, _Draft] = {}
+    for line in inp.lines("CONDUITS"):
+        draft = _link(line, LinkKind.CONDUIT, units, (5, 6))
+        draft.length = line.number_at(3, "length") * units.length
+        draft.properties["roughness"] = line.number_at(4, "roughness")
+        _add(links, draft)
+    for line in inp.lines("PUMPS"):
+        draft = _link(line, LinkKind.PUMP, units)
+        draft.properties["curve"] = line.maybe(3)
+        draft.status = "closed" if line.maybe(4).upper() == "OFF" else "open"
+        _add(links, draft)
+    for section, kind, offset in (
+        ("ORIFICES", LinkKind.ORIFICE, 4),
+        ("WEIRS", LinkKind.WEIR, 4),
+        ("OUTLETS", LinkKind.OUTLET, 3),
+    ):
+        for line in inp.lines(section):
+            draft = _link(line, kind, units, (offset,))
+            draft.properties["type"] = line.maybe(4 if kind is LinkKind.OUTLET else 3).upper()
+            _add(links, draft)
+    _add_sections(inp, units, links)
+    _add_losses(inp, links)
+    return links
+
+
+def _link(line: Line, kind: LinkKind, units: _Units, offsets: Sequence[int] = ()) -> _Draft:
+    ends = line.text(1, "from node"), line.text(2, "to node")
+    levels = [_offset(line, index, units) for index in offsets] + [None, None]
+    return _Draft(line.text(0, "name"), kind, line, ends, offsets=(levels[0], levels[1]))
+
+
+def _offset(line: Line, index: int, units: _Units) -> float | None:
+    """Return an offset in metres; None for ``*`` (at the invert)."""
+    word = line.maybe(index, "*" if units.offsets_are_levels else "0")
+    return None if word == "*" else line.number_at(index, "offset") * units.length if line.maybe(index) else 0.0
+
+
+def _add_sections(inp: Inp, units: _Units, links: Mapping[str, _Draft]) -> None:
+    for line in inp.lines("XSECTIONS"):
+        link = links.get(line.text(0, "link").upper())
+        if link is None:
+            continue
+        shape = line.text(1, "shape").upper()
+        link.properties["shape"] = shape.lower()
+        if shape in _SECTIONS_WITHOUT_HEIGHT:
+            link.properties["section"] = line.maybe(2)
+            continue
+        height = line.maybe_number(2, "height") * units.length
+        link.height = height if height > 0 else None
+        if shape not in ("CIRCULAR", "FORCE_MAIN", "CUSTOM") and (width := line.maybe_number(3, "width")):
+            link.properties["width_m"] = width * units.length
+        if (barrels := line.maybe_number(6, "barrels", 1)) > 1:
+            link.properties["barrels"] = int(barrels)
+
+
+def _add_losses(inp: Inp, links: Mapping[str, _Draft]) -> None:
+    for line in inp.lines("LOSSES"):
+        if link := links.get(line.text(0, "link").upper()):
+            for index, name in enumerate(("entry_loss", "exit_loss", "average_loss"), start=1):
+                link.properties[name] = line.maybe_number(index, name)
+            link.properties["flap_gate"] = line.maybe(4).upper() == "YES"
+
+
+def _join_ends(nodes: Mapping[str, _Draft], links: Mapping[str, _Draft]) -> None:
+    for link in links.values():
+        for end in link.ends:
+            if end.upper() not in nodes:
+                raise link.line.error(f"{link.name!r} names node {end!r}", "a node of the file", "E_NODE")
+        start, end = (nodes[end.upper()].name for end in link.ends)
+        link.ends = start, end  # as the node itself spells it
+
+
+def _level(node: _Draft, offset: float | None, units: _Units) -> float | None:
+    """Return the level of a link's invert at `node`; an offset is a height above the node's invert, or a level."""
+    if offset is not None and units.offsets_are_levels:
+        return offset
+    return None if node.invert is None else node.invert + (offset or 0.0)
+
+
+def _model(
+    path: Path,
+    request: ReadRequest,
+    inp: Inp,
+    units: _Units,
+    drafts: tuple[dict[str, _Draft], dict[str, _Draft]],
+) -> Model:
+    nodes, links = drafts
+    drawing = layout.read_layout(inp, str.upper)
+    names, link_names = [node.name for node in nodes.values()], [link.name for link in links.values()]
+    points = drawing.node_geometry(names)
+    lines = drawing.link_geometry((link.name, *link.ends) for link in links.values())
+    areas, zone_names = _areas(inp)
+    place = layout.stand(np.concatenate([points, areas]), path, request)
+    issues: list[Issue] = [*inp.issues, *layout.undrawn(points, names, "nodes")]
+    issues += [*layout.undrawn(lines, link_names, "links"), *layout.undrawn(areas, zone_names, "subcatchments")]
+    starts = [_level(nodes[link.ends[0].upper()], link.offsets[0], units) for link in links.values()]
+    ends = [_end_level(nodes[link.ends[1].upper()], link, units) for link in links.values()]
+    points = layout.points_at(place.moved(points), [node.invert for node in nodes.values()])
+    lines = layout.lines_at(place.moved(lines), starts, ends)
+    system = request.system or System.DRAINAGE
+    identity: dict[str, Any] = {"system": system, "source": request.source, "drawing": drawing}
+    account = {
+        "flow_units": inp.option("FLOW_UNITS", "CFS"),
+        "link_offsets": "elevation" if units.offsets_are_levels else "depth",
+        "encoding": inp.encoding,
+        "system": system.value,
+    }
+    return Model(
+        request.source,
+        "swmm",
+        place.placement,
+        nodes=[_made_node(n, point, **identity) for n, point in zip(nodes.values(), points, strict=True)],
+        links=[
+            _made_link(link, line, levels, **identity)
+            for link, line, levels in zip(links.values(), lines, zip(starts, ends, strict=True), strict=True)
+        ],
+        zones=_zones(inp, units, place.moved(areas), **identity),
+        issues=issues,
+        account=account,
+    )
+
+
+def _end_level(node: _Draft, link: _Draft, units: _Units) -> float | None:
+    """Return the level at the downstream end; only conduits name one, pumps, weirs and the like end at the invert."""
+    return _level(node, link.offsets[1] if link.kind is LinkKind.CONDUIT else None, units)
+
+
+def _areas(inp: Inp) -> tuple[NDArray[np.object_], list[str]]:
+    corners: dict[str, list[tuple[float, float]]] = {}
+    for line in inp.lines("POLYGONS"):
+        corner = line.number_at(1, "x"), line.number_at(2, "y")
+        corners.setdefault(line.text(0, "subcatchment").upper(), []).append(corner)
+    names = [line.text(0, "name") for line in inp.lines("SUBCATCHMENTS")]
+    areas = np.empty(len(names), dtype=object)
+    for index, name in enumerate(names):
+        ring = corners.get(name.upper(), [])
+        areas[index] = Polygon(ring) if len(ring) > 2 else Polygon()
+    return areas, names
+
+
+def _zones(
+    inp: Inp, units: _Units, areas: NDArray[np.object_], *, system: System, source: str, drawing: layout.Layout
+) -> list[Zone]:
+    zones: dict[str, Zone] = {}
+    for line, area in zip(inp.lines("SUBCATCHMENTS"), areas, strict=True):
+        name = line.text(0, "name")
+        if name.upper() in zones:
+            raise line.error(f"{name!r} is there already", "names used once", "E_ID")
+        properties: dict[str, Attribute] = {
+            "rain_gage": line.maybe(1),
+            "outlet": line.maybe(2),
+            "area_m2": line.maybe_number(3, "area") * units.area,
+            "impervious_share": line.maybe_number(4, "imperviousness") / 100,
+            "width_m": line.maybe_number(5, "width") * units.length,
+            "slope": line.maybe_number(6, "slope") / 100,
+        }
+        if tag := drawing.zone_tags.get(name.upper()):
+            properties["tag"] = tag
+        zones[name.upper()] = Zone(
+            asset_id(source, "zone", name), name, system, ZoneKind.SUBCATCHMENT, area, properties
+        )
+    return list(zones.values())
+
+
+def _service(tag: str) -> str | None:
+    words = layout.tag_words(tag)
+    return next((service for word, service in _SERVICES.items() if word in words), None)
+
+
+def _made_node(draft: _Draft, point: Any, system: System, source: str, drawing: layout.Layout) -> Node:
+    tag = drawing.tag("node", draft.name)
+    kind = draft.kind
+    if tag:
+        draft.properties["tag"] = tag
+        if kind is NodeKind.MANHOLE and layout.tag_words(tag) & {"inlet", "雨水口", "雨水篦"}:
+            kind = NodeKind.INLET
+    return Node(
+        asset_id(source, "node", draft.name),
+        draft.name,
+        system,
+        kind,
+        point,
+        ground_m=draft.ground,
+        invert_m=draft.invert,
+        service=_service(tag),
+        properties=draft.properties,
+    )
+
+
+def _made_link(
+    draft: _Draft,
+    line: Any,
+    levels: tuple[float | None, float | None],
+    *,
+    system: System,
+    source: str,
+    drawing: layout.Layout,
+) -> Link:
+    tag = drawing.tag("link", draft.name)
+    if tag:
+        draft.properties["tag"] = tag
+    ends = {_service(drawing.tag("node", end)) for end in draft.ends}
+    start, end = (asset_id(source, "node", name) for name in draft.ends)
+    return Link(
+        asset_id(source, "link", draft.name),
+        draft.name,
+        system,
+        draft.kind,
+        line,
+        start=start,
+        end=end,
+        diameter_m=draft.height,
+        length_m=draft.length,
+        start_level_m=levels[0],
+        end_level_m=levels[1],
+        service=_service(tag) or (ends.pop() if len(ends) == 1 else None),
+        status=draft.status,
+        properties=draft.properties,
+    )
