@@ -1,0 +1,209 @@
+"""Forwarders: what follows the spool, each with a cursor of its own. One feeds the store, one feeds detection."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+import structlog
+
+from ingest.spool import Quarantined, Reader, Spool, Spooled
+from ingest.store import ReadingStore, Written
+from sensors.clock import Clock, to_ms
+from sensors.detection import Detection, Detector
+from sensors.reading import Batch
+from twin.errors import BusyError, UnavailableError
+
+logger = structlog.get_logger()
+
+RETRY_S = (0.5, 10.0)
+CHECKPOINT_S = 5.0
+"""How often detector state goes to disk; what came since is fed to detection again after a crash."""
+
+PASS_S = 1.0
+"""An empty batch follows this long (city time) after the last one: silence is something to detect."""
+
+
+def join(batches: Sequence[Batch], now: int) -> Batch:
+    """Return the readings of several batches as one, in time order, handed over at `now`."""
+    if not batches:
+        return Batch.empty(now)
+    joined = Batch(
+        np.concatenate([batch.series for batch in batches]),
+        np.concatenate([batch.time for batch in batches]),
+        np.concatenate([batch.value for batch in batches]),
+        np.concatenate([batch.quality for batch in batches]),
+        np.concatenate([batch.history for batch in batches]),
+        now,
+    )
+    return joined.take(np.argsort(joined.time, kind="stable"))
+
+
+class StoreForwarder:
+    """Writes what is spooled into the reading store, and enters what became of it in the ledger.
+
+    `names` maps series to ``device/point``, for readings that the store refuses.
+    """
+
+    def __init__(self, spool: Spool, store: ReadingStore, clock: Clock, names: Callable[[], Mapping[int, str]]) -> None:
+        self.available = True
+        self._spool = spool
+        self._store = store
+        self._clock = clock
+        self._names = names
+        self._cursor = spool.cursor(Reader.STORED)
+
+    def run(self, stop: threading.Event) -> None:
+        """Forward until `stop`; a store that does not answer is tried again, and the spool grows meanwhile."""
+        wait_s = RETRY_S[0]
+        while not stop.is_set():
+            try:
+                if not self.step():
+                    self._spool.wait(self._cursor, 0.2)
+            except (UnavailableError, BusyError) as error:
+                if self.available:
+                    logger.warning("store_unavailable", error=str(error))
+                self.available = False
+                stop.wait(wait_s)
+                wait_s = min(2 * wait_s, RETRY_S[1])
+            else:
+                if not self.available:
+                    logger.info("store_available_again")
+                self.available, wait_s = True, RETRY_S[0]
+
+    def step(self) -> bool:
+        """Forward the next batches; whether there were any."""
+        spooled = self._spool.batches(self._cursor)
+        if not spooled:
+            return False
+        batch = join([one.batch for one in spooled], to_ms(self._clock.now()))
+        written = self._store.write(batch)
+        self._spool.stored(spooled[-1].id, written.stored, written.duplicates, self._conflicts(batch, written))
+        self._cursor = spooled[-1].id
+        return True
+
+    def _conflicts(self, batch: Batch, written: Written) -> list[Quarantined]:
+        names = self._names() if len(written.conflicts) else {}
+        return [
+            Quarantined(
+                batch.now,
+                names.get(int(batch.series[at]), f"series {batch.series[at]}"),
+                msgspec.json.encode({"ts": int(batch.time[at]), "v": float(batch.value[at])}),
+                "E_CONFLICT",
+                f"time {batch.time[at]} holds another value than {batch.value[at]:g} (SI)",
+            )
+            for at in written.conflicts
+        ]
+
+
+class DetectionForwarder:
+    """Feeds what is spooled to detection, and its detections to the alarm log; checkpoints its state.
+
+    A live city's batches go on as they come. With `recording`, readings wait until the replay says that a stretch of
+    time is complete (an empty batch in the spool): devices replay one after the other, and detection must not take
+    those that are still to come for silent.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        pipeline: Detector,
+        apply: Callable[[Iterable[Detection]], object],
+        clock: Clock,
+        *,
+        recording: bool,
+    ) -> None:
+        self.available = True
+        self._spool = spool
+        self._pipeline = pipeline
+        self._apply = apply
+        self._clock = clock
+        self._recording = recording
+        self._cursor = self._checkpointed = spool.cursor(Reader.DETECTED)
+        self._ahead = self._cursor
+        self._waiting: list[Batch] = []
+        self._unapplied: list[Detection] = []
+        self._passed_s = clock.seconds()
+        self._checkpoint_s = time.monotonic()
+        state = spool.detector_state()
+        if state is not None:
+            pipeline.load(state)
+
+    def replace(self, pipeline: Detector) -> None:
+        """Go on with a pipeline built for a changed registry; it takes over the state of the old one."""
+        pipeline.load(self._pipeline.save())
+        self._pipeline = pipeline
+
+    def run(self, stop: threading.Event, changed: Callable[[], Detector | None]) -> None:
+        """Detect until `stop`; `changed` gives a new pipeline when the registry has changed."""
+        wait_s = RETRY_S[0]
+        while not stop.is_set():
+            try:
+                pipeline = changed()
+                if pipeline is not None:
+                    self.replace(pipeline)
+                if not self.step():
+                    self._spool.wait(self._ahead, 0.1)
+            except (UnavailableError, BusyError) as error:
+                if self.available:
+                    logger.warning("alarm_log_unavailable", error=str(error))
+                self.available = False
+                stop.wait(wait_s)
+                wait_s = min(2 * wait_s, RETRY_S[1])
+            else:
+                if not self.available:
+                    logger.info("alarm_log_available_again")
+                self.available, wait_s = True, RETRY_S[0]
+        self.checkpoint()
+
+    def step(self) -> bool:
+        """Hand the next batches (or the passing of time) to detection; whether there were any."""
+        self._flush()
+        spooled = self._spool.batches(self._ahead)
+        for one in self._steps(spooled):
+            self._update(one)
+        now_s = self._clock.seconds()
+        if not self._recording and now_s - self._passed_s >= PASS_S:
+            self._update(Batch.empty(to_ms(self._clock.now())))
+        if time.monotonic() - self._checkpoint_s >= CHECKPOINT_S:
+            self.checkpoint()
+        return bool(spooled)
+
+    def checkpoint(self) -> None:
+        """Put detector state on disk, with the cursor that belongs to it."""
+        self._checkpoint_s = time.monotonic()
+        if self._cursor != self._checkpointed and not self._unapplied:
+            self._spool.detected(self._cursor, self._pipeline.save())
+            self._checkpointed = self._cursor
+
+    def _steps(self, spooled: Sequence[Spooled]) -> Iterable[Batch]:
+        """Yield what detection is to be given; the cursors move first, since nothing is given twice."""
+        if not self._recording:
+            if spooled:
+                self._cursor = self._ahead = spooled[-1].id
+                yield join([one.batch for one in spooled], to_ms(self._clock.now()))
+            return
+        for one in spooled:
+            self._ahead = one.id
+            self._waiting.append(one.batch)
+            if not len(one.batch):
+                stretch, self._waiting = self._waiting, []
+                self._cursor = one.id
+                yield join(stretch, one.batch.now)
+
+    def _update(self, batch: Batch) -> None:
+        self._passed_s = self._clock.seconds()
+        self._unapplied += self._pipeline.update(batch)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Apply what was detected; what the alarm log cannot take now stays for the next time."""
+        if self._unapplied:
+            self._apply(self._unapplied)
+            self._unapplied = []
+
+
+__all__ = ["DetectionForwarder", "StoreForwarder", "join"]

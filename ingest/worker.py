@@ -1,0 +1,254 @@
+"""The worker: one district from the broker to the store and to detection.
+
+::
+
+    broker ─► inbox ─► intake ─► spool (fsync) ─► PUBACK, receipts
+                                   ├─► store forwarder ─► reading store
+                                   └─► detection forwarder ─► pipeline ─► alarm log
+
+Three threads beside the network's: intake (the caller's), store, detection. A fourth beats the heart. Each stands
+still on its own when what it writes to is away, and goes on when it is back; the spool keeps what waits.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from ingest.admission import Admission
+from ingest.forward import DetectionForwarder, StoreForwarder
+from ingest.intake import Intake
+from ingest.mqtt import Address, Connection, Delivery, Inbox
+from ingest.payload.native import NativeDecoder
+from ingest.spool import Spool
+from ingest.status import BEAT, Status
+from ingest.store import ReadingStore
+from ingest.topic import Channel, clock_topic, subscription
+from sensors.clock import Clock, ManualClock
+from sensors.detection import Detection, Detector
+from sensors.device import Device
+from sensors.registry import Registry
+from twin.errors import BusyError, UnavailableError
+
+logger = structlog.get_logger()
+
+WINDOW = 4000
+"""QoS 1 deliveries in flight (Receive Maximum); the inbox holds as many, so that acknowledged ones bound memory."""
+
+GROUP_MESSAGES = 2000
+LINGER_S = 0.01
+"""A group waits this long for more messages, so that one fsync serves many; far below the 50 ms of the contract."""
+
+RECEIPTS_S = 0.1
+REGISTRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the clock allows: how far ahead a reading may be, and how old."""
+
+    future: timedelta = timedelta(minutes=5)
+    history: timedelta = timedelta(days=400)
+
+
+class Worker:
+    """Takes in one district until told to stop.
+
+    `pipeline` builds detection for the devices of the registry, `apply` is the alarm log's. A `ManualClock` makes the
+    city a recording, whose time a replay moves; any other clock runs by itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: Address,
+        district: str,
+        spool: Spool,
+        store: ReadingStore,
+        registry: Registry,
+        pipeline: Callable[[Sequence[Device]], Detector],
+        apply: Callable[[Iterable[Detection]], object],
+        clock: Clock,
+        limits: Limits | None = None,
+    ) -> None:
+        self._district = district
+        self._spool = spool
+        self._registry = registry
+        self._pipeline = pipeline
+        self._clock = clock
+        self._limits = limits or Limits()
+        self._lock = threading.Lock()
+        self._version = -1
+        self._checked_s = -REGISTRY_S
+        self._devices: list[Device] = []
+        self._admission = Admission((), future=self._limits.future, history=self._limits.history)
+        self._changed: Detector | None = None
+        self._last_message: datetime | None = None
+        self._inbox = Inbox(WINDOW)
+        self._connection = self._connect(address)
+        self.reload()
+        self._changed = None
+        self._intake = Intake(
+            spool, self._admission, NativeDecoder(), clock, clock_topic=clock_topic(district), refresh=self._refreshed
+        )
+        self._storing = StoreForwarder(spool, store, clock, self._names)
+        self._detecting = DetectionForwarder(spool, pipeline(self._devices), apply, clock, recording=self._recording)
+
+    @property
+    def _recording(self) -> bool:
+        return isinstance(self._clock, ManualClock)
+
+    def run(self, stop: threading.Event) -> None:
+        """Take in until `stop` is set; then commit what is in memory, let the forwarders finish their step, and go."""
+        ended = threading.Event()
+        threads = [
+            threading.Thread(target=self._guarded, args=(body, stop), name=name)
+            for name, body in (
+                ("store", lambda: self._storing.run(ended)),
+                ("detection", lambda: self._detecting.run(ended, self._take_changed)),
+                ("heart", lambda: self._beat(ended)),
+            )
+        ]
+        self._connection.start()
+        for thread in threads:
+            thread.start()
+        try:
+            self._take_in(stop)
+        finally:
+            self._inbox.close()
+            self._connection.close()
+            ended.set()
+            for thread in threads:
+                thread.join()
+
+    def reload(self) -> None:
+        """Read the registry again if it has changed; a registry that does not answer stays as it was."""
+        with self._lock:
+            if time.monotonic() - self._checked_s < REGISTRY_S / 4:
+                return
+            self._checked_s = time.monotonic()
+            try:
+                version = self._registry.version()
+                if version == self._version:
+                    return
+                devices = [device for device in self._registry.devices() if device.district == self._district]
+            except (UnavailableError, BusyError) as error:
+                if self._version < 0:
+                    raise
+                logger.warning("registry_unavailable", error=str(error))
+                return
+            self._devices = devices
+            self._admission = Admission(devices, future=self._limits.future, history=self._limits.history)
+            self._changed = self._pipeline(devices)
+            self._version = version
+            logger.info("registry_loaded", version=version, devices=len(devices))
+
+    def _connect(self, address: Address) -> Connection:
+        topics = [subscription(self._district, Channel.DATA), subscription(self._district, Channel.STATUS)]
+        if self._recording:
+            topics.append(clock_topic(self._district))
+        return Connection(
+            address,
+            f"chengmai-ingest-{self._district}",
+            subscribe=topics,
+            on_message=self._inbox.put,
+            window=WINDOW,
+        )
+
+    def _guarded(self, body: Callable[[], None], stop: threading.Event) -> None:
+        """Stop the whole worker when one of its threads fails for a reason nobody foresaw: a half-dead one lies."""
+        try:
+            body()
+        except Exception:
+            logger.exception("ingest_thread_failed", thread=threading.current_thread().name)
+            stop.set()
+
+    def _take_in(self, stop: threading.Event) -> None:
+        receipts_s = 0.0
+        held: list[Delivery] = []
+        while not stop.is_set():
+            held = held or self._inbox.take(GROUP_MESSAGES, 0.1, LINGER_S)
+            if held:
+                held = self._commit(held, stop)
+            self._intake.admission = self._admission
+            now_s = time.monotonic()
+            if now_s - receipts_s >= RECEIPTS_S:
+                receipts_s = now_s
+                self._send_receipts(now_s)
+        self._send_receipts(time.monotonic(), every=True)
+
+    def _commit(self, deliveries: list[Delivery], stop: threading.Event) -> list[Delivery]:
+        """Commit and acknowledge; return what is to be tried again because the spool could not take it."""
+        try:
+            self._intake.take(deliveries)
+        except UnavailableError as error:
+            logger.warning("spool_unavailable", error=str(error), messages=len(deliveries))
+            stop.wait(1.0)
+            return deliveries
+        self._connection.ack(deliveries)
+        self._last_message = datetime.now(UTC)
+        return []
+
+    def _send_receipts(self, now_s: float, *, every: bool = False) -> None:
+        if not self._connection.connected:
+            return  # they wait, and grow by ranges only
+        for topic, payload in self._intake.receipts.due(now_s, self._intake.holes, every=every):
+            try:
+                self._connection.publish(topic, payload)
+            except UnavailableError as error:
+                # The device will send again what no receipt named, and is answered then.
+                logger.warning("receipt_not_sent", topic=topic, error=str(error))
+
+    def _refreshed(self) -> Admission:
+        self.reload()
+        return self._admission
+
+    def _take_changed(self) -> Detector | None:
+        with self._lock:
+            changed, self._changed = self._changed, None
+        return changed
+
+    def _names(self) -> Mapping[int, str]:
+        return {point.series: f"{device.id}/{point.name}" for device in self._devices for point in device.points}
+
+    def _beat(self, ended: threading.Event) -> None:
+        readings, since = self._intake.readings, time.monotonic()
+        while not ended.wait(BEAT.total_seconds()):
+            now_s = time.monotonic()
+            rate = (self._intake.readings - readings) / (now_s - since)
+            readings, since = self._intake.readings, now_s
+            try:
+                self.reload()
+                self._spool.beat(self._status(rate))
+            except (UnavailableError, BusyError) as error:
+                logger.warning("heart_beat_missed", error=str(error))
+
+    def _status(self, rate: float) -> Status:
+        ledger = self._spool.ledger()
+        if ledger.balance:
+            logger.error("ledger_out_of_balance", missing=ledger.balance)
+        return Status(
+            beat=datetime.now(UTC),
+            city_time=self._clock.now(),
+            recording=self._recording,
+            connected=self._connection.connected,
+            broker=str(self._connection.address),
+            district=self._district,
+            devices=len(self._devices),
+            unknown_devices=len(self._intake.unknown),
+            readings_per_s=rate,
+            last_message=self._last_message,
+            spooled=ledger.spooled,
+            undetected=self._spool.undetected(),
+            quarantined=ledger.quarantined,
+            store_ok=self._storing.available,
+            alarms_ok=self._detecting.available,
+        )
+
+
+__all__ = ["Limits", "Worker"]
