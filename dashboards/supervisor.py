@@ -62,7 +62,7 @@ class Supervisor:
         """
         self.logs.mkdir(parents=True, exist_ok=True)
         waiting, starting, ready = list(self.parts), list[_Running](), set[str]()
-        while (waiting or starting) and not stop.wait(0.05):
+        while (waiting or starting) and not stop.wait(0.1):
             for part in [part for part in waiting if ready.issuperset(part.after)]:
                 waiting.remove(part)
                 running = _Running(part, self._spawn(part), time.monotonic())

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import typer
@@ -55,13 +56,29 @@ def parts(settings: Settings, options: list[str]) -> list[Part]:
     def command(*words: str) -> list[str]:
         return [sys.executable, "-m", "dashboards", *options, *words]
 
+    begin = datetime.now(UTC)
     address = Address.parse(settings.mqtt.url)
     broker_first = ("broker",) if settings.mqtt.embedded else ()
     group: list[Part] = []
     if settings.mqtt.embedded:
         group.append(Part("broker", command("broker"), ready=lambda: listens(address.host, address.port)))
-    group.append(Part("ingest", command("ingest"), after=broker_first, ready=lambda: _ingest_lives(settings)))
+    group.append(Part("ingest", command("ingest"), after=broker_first, ready=lambda: _ingest_lives(settings, begin)))
     group.append(Part("serve", command("serve"), ready=lambda: listens(settings.web.host, settings.web.port)))
     if settings.simulation.enabled:
         group.append(Part("simulate", command("simulate"), after=("ingest",)))
     return group
+
+
+def _ingest_lives(settings: Settings, since: datetime) -> bool:
+    """Say whether ingest has beaten its heart since then, connected to the broker."""
+    from ingest.spool import Spool
+
+    path = settings.resolve(settings.ingest.spool)
+    if not path.is_file():
+        return False
+    spool = Spool(path)
+    try:
+        status = spool.status()
+    finally:
+        spool.close()
+    return status is not None and status.beat > since and status.connected

@@ -1,0 +1,190 @@
+"""The doctor: what is wrong with an installation, and what to type."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, requires, version
+
+from packaging.requirements import Requirement
+
+from dashboards.settings import Settings
+from dashboards.supervisor import listens
+from ingest import store
+from ingest.mqtt import Address
+from ingest.spool import Spool
+from sensors.operations import connect
+from sensors.registry import Registry
+from twin.city import City
+from twin.errors import ChengmaiError
+
+_LOW_DISK_BYTES = 2_000_000_000
+
+
+class Verdict(StrEnum):
+    """How a check ended; the value is the sign that people see."""
+
+    GOOD = "✓"
+    WARNING = "!"
+    BAD = "✗"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found, and what to type about it."""
+
+    verdict: Verdict
+    subject: str
+    found: str
+    remedy: str = ""
+
+
+def examine(load_settings: Callable[[], Settings]) -> list[Finding]:
+    """Return what every check found; a check that fails never hides the ones after it."""
+    findings = list(_installation())
+    try:
+        settings = load_settings()
+    except ChengmaiError as error:
+        return [*findings, Finding(Verdict.BAD, "settings", str(error), "correct the file or the variable")]
+    findings.append(Finding(Verdict.GOOD, "settings", f"read; paths start from {settings.home}"))
+    for check in (_disk, _city, _operations, _store, _broker, _ingest, _web):
+        try:
+            findings.extend(check(settings))
+        except ChengmaiError as error:
+            findings.append(Finding(Verdict.BAD, check.__name__.strip("_"), str(error), _REMEDIES[check.__name__]))
+    return findings
+
+
+_REMEDIES = {
+    "_disk": "free some space",
+    "_city": "chengmai load FILES… --city FILE",
+    "_operations": "check operations.url (chengmai config)",
+    "_store": "check store.url and store.token (chengmai config)",
+    "_broker": "check mqtt.url (chengmai config)",
+    "_ingest": "check ingest.spool (chengmai config)",
+    "_web": "check web.host and web.port (chengmai config)",
+}
+
+
+def _installation() -> Iterator[Finding]:
+    yield Finding(Verdict.GOOD, "python", sys.version.split()[0])
+    missing: list[str] = []
+    for line in requires("chengmai") or ():
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            fits = requirement.specifier.contains(version(requirement.name), prereleases=True)
+        except PackageNotFoundError:
+            fits = False
+        if not fits:
+            missing.append(str(requirement))
+    if missing:
+        yield Finding(Verdict.BAD, "packages", f"missing or too old: {', '.join(missing)}", "pip install chengmai")
+    else:
+        yield Finding(Verdict.GOOD, "packages", f"chengmai {version('chengmai')} and all it needs")
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    free = shutil.disk_usage(settings.home).free
+    verdict = Verdict.GOOD if free > _LOW_DISK_BYTES else Verdict.WARNING
+    yield Finding(
+        verdict, "disk", f"{free / 1e9:.1f} GB free at {settings.home}", "" if free > _LOW_DISK_BYTES else "free some"
+    )
+
+
+def _city(settings: Settings) -> Iterator[Finding]:
+    with City.open(settings.resolve(settings.city.file)) as city:
+        counts = ", ".join(f"{count} {name}" for name, count in city.counts().items() if count)
+        yield Finding(Verdict.GOOD, "city", f"{city.crs or 'no CRS'}; {counts or 'empty'}")
+        stray = [row.source for row in city.sources() if row.placement.decision != "placed"]
+        if stray:
+            yield Finding(
+                Verdict.WARNING, "city", f"not on the map: {', '.join(stray)}", "chengmai load FILE --crs EPSG"
+            )
+
+
+def _operations(settings: Settings) -> Iterator[Finding]:
+    engine = connect(settings.operations_url())
+    try:
+        devices = [device for device in Registry(engine).devices() if not device.retired]
+    finally:
+        engine.dispose()
+    if devices:
+        points = sum(len(device.points) for device in devices)
+        yield Finding(Verdict.GOOD, "operations", f"{len(devices)} devices with {points} points")
+    else:
+        yield Finding(Verdict.WARNING, "operations", "no devices registered", "chengmai devices import FILE")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    readings = store.open_store(settings.store_url(), settings.store.token.get_secret_value())
+    newest = readings.latest().time
+    age = f"newest {datetime.fromtimestamp(newest.max() / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC" if len(newest) else "empty"
+    yield Finding(Verdict.GOOD, "store", f"{settings.store.url.partition(':')[0]}: {len(newest)} series, {age}")
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    address = Address.parse(settings.mqtt.url)
+    if not listens(address.host, address.port):
+        yield Finding(
+            Verdict.BAD,
+            "broker",
+            f"nobody listens at {settings.mqtt.url}",
+            "chengmai up" if settings.mqtt.embedded else "start the broker, or correct mqtt.url",
+        )
+        return
+    yield Finding(Verdict.GOOD, "broker", f"listens at {settings.mqtt.url}")
+    if settings.mqtt.embedded:
+        yield Finding(
+            Verdict.WARNING,
+            "broker",
+            "embedded: MQTT 3.1.1, anonymous, forgets sessions when it stops; for demos only",
+            "run Mosquitto and set mqtt.embedded = false (docs/operations.md)",
+        )
+
+
+def _ingest(settings: Settings) -> Iterator[Finding]:
+    path = settings.resolve(settings.ingest.spool)
+    if not path.is_file():
+        yield Finding(Verdict.BAD, "ingest", "has never run here", "chengmai up, or chengmai ingest")
+        return
+    spool = Spool(path)
+    try:
+        status, ledger = spool.status(), spool.ledger()
+    finally:
+        spool.close()
+    if status is None or not status.alive:
+        yield Finding(Verdict.BAD, "ingest", "is not running", "chengmai up, or chengmai ingest")
+    elif not status.connected:
+        yield Finding(Verdict.BAD, "ingest", f"runs, but is not connected to {status.broker}", "see its log")
+    else:
+        yield Finding(Verdict.GOOD, "ingest", f"{status.readings_per_s:.0f} readings/s, {status.spooled} spooled")
+    verdict = Verdict.GOOD if ledger.balance == 0 else Verdict.BAD
+    yield Finding(
+        verdict,
+        "ledger",
+        f"{ledger.received} received = {ledger.stored} stored + {ledger.duplicates} duplicates"
+        f" + {ledger.quarantined} quarantined + {ledger.spooled} spooled"
+        + ("" if ledger.balance == 0 else f"; {ledger.balance} unaccounted for"),
+        "" if ledger.balance == 0 else "chengmai backup FOLDER, and report it",
+    )
+
+
+def _web(settings: Settings) -> Iterator[Finding]:
+    url = f"http://{settings.web.host}:{settings.web.port}/"
+    if listens(settings.web.host, settings.web.port):
+        yield Finding(Verdict.GOOD, "dashboard", f"listens at {url}")
+    else:
+        yield Finding(Verdict.BAD, "dashboard", f"nobody listens at {url}", "chengmai up, or chengmai serve")
+    if settings.web.host not in {"127.0.0.1", "localhost", "::1"}:
+        yield Finding(
+            Verdict.WARNING,
+            "dashboard",
+            f"open to the network at {settings.web.host}, without a login",
+            "set web.host = 127.0.0.1 and put a proxy with a login in front",
+        )
