@@ -44,8 +44,8 @@ class _Time(msgspec.Struct):
 class Intake:
     """Takes in deliveries of one district. Not thread-safe: it belongs to the worker's intake thread.
 
-    `refresh` is asked for a newer admission when a device is unknown; it must be cheap to ask often. With a recording
-    the clock is a `ManualClock`, which the replay moves.
+    `refresh` is asked for a newer admission when a device is unknown, once a group: whoever was registered before it
+    sent anything is known by then. With a recording the clock is a `ManualClock`, which the replay moves.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Intake:
         self._clock_topic = clock_topic
         self._refresh = refresh
         self._seen: dict[str, dict[int, Ranges]] = {}
+        self._refreshed = False
         self._group = Group()
         self._columns = Columns()
         self._touched: set[tuple[str, int]] = set()
@@ -79,6 +80,7 @@ class Intake:
         UnavailableError when the spool cannot take them: nothing is taken in then, and the broker still has them.
         """
         self._group, self._columns, self._touched, self._notes = Group(), Columns(), set(), []
+        self._refreshed = False
         now = to_ms(self._clock.now())
         for delivery in deliveries:
             if delivery.topic == self._clock_topic:
@@ -114,7 +116,8 @@ class Intake:
         message = self._decoder.decode(payload)
         self._group.received += message.readings
         refusal = self.admission.refusal(topic)
-        if refusal is not None and not self.admission.knows(topic):
+        if refusal is not None and not self._refreshed and not self.admission.knows(topic):
+            self._refreshed = True
             self.admission = self._refresh()
             refusal = self.admission.refusal(topic)
         if refusal is not None:

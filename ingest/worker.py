@@ -45,7 +45,6 @@ LINGER_S = 0.01
 """A group waits this long for more messages, so that one fsync serves many; far below the 50 ms of the contract."""
 
 RECEIPTS_S = 0.1
-REGISTRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,6 @@ class Worker:
         self._limits = limits or Limits()
         self._lock = threading.Lock()
         self._version = -1
-        self._checked_s = -REGISTRY_S
         self._devices: list[Device] = []
         self._admission = Admission((), future=self._limits.future, history=self._limits.history)
         self._changed: Detector | None = None
@@ -129,9 +127,6 @@ class Worker:
     def reload(self) -> None:
         """Read the registry again if it has changed; a registry that does not answer stays as it was."""
         with self._lock:
-            if time.monotonic() - self._checked_s < REGISTRY_S / 4:
-                return
-            self._checked_s = time.monotonic()
             try:
                 version = self._registry.version()
                 if version == self._version:
