@@ -1,0 +1,122 @@
+"""IFC models (ISO 16739) as city assets: the spatial tree, elements, properties, ports, surfaces and placement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import ifcopenshell
+import numpy as np
+
+from twin.georeference import place
+from twin.model import Issue, Model, ReadRequest
+from twin.readers.ifc_assets import IfcContent, buildings, elements, spaces, storeys
+from twin.readers.ifc_file import IfcSource, is_ifc, open_ifc
+from twin.readers.ifc_geometry import Geometry, geometry
+from twin.readers.ifc_properties import definitions
+from twin.readers.ifc_statements import statements
+from twin.readers.ifc_tree import Connections, connections, tree
+from twin.writers.glb import Surface, glb
+
+FAR_M = 4000.0
+"""Geometry further than this from the model's zero gets a mesh with an origin of its own: beyond it single precision
+no longer holds half a millimetre."""
+
+
+class IfcReader:
+    """The reader of IFC2X3, IFC4, IFC4X3 and its release candidates (entry point ``ifc``)."""
+
+    def recognises(self, path: Path) -> bool:
+        """Say whether `path` is an IFC file, by name or first bytes."""
+        return is_ifc(path)
+
+    def read(self, path: Path, request: ReadRequest) -> Model:
+        """Read `path` whole; raises InputError (E_MISSING, E_EMPTY, E_FORMAT, E_TRUNCATED, E_ENCODING, E_SCHEMA).
+
+        The kernel's own prints are kept off standard output by turning file descriptor 1 away meanwhile, so several
+        files are read in processes, not threads.
+        """
+        opened = open_ifc(path)
+        said = definitions(opened.file)
+        meshed = geometry(opened.file)
+        joined = connections(opened.file)
+        stated = statements(opened.file, said, _anchor(meshed))
+        placement, frame = place(stated, city_crs=request.city_crs, file_crs=request.crs)
+        content = IfcContent(
+            request.source, opened.file, said, tree(opened.file), joined, meshed, frame, stated.project_unit_m
+        )
+        return Model(
+            source=request.source,
+            kind="ifc",
+            placement=placement,
+            buildings=buildings(content),
+            storeys=storeys(content),
+            spaces=spaces(content),
+            elements=elements(content),
+            mesh=_glb(opened.file, meshed, frame.anchor),
+            issues=[*_about(opened), *meshed.issues],
+            account=_account(opened, meshed, joined),
+        )
+
+
+def _anchor(meshed: Geometry) -> tuple[float, float, float]:
+    """Return the model's zero, or a round point amid geometry that lies far from it, metres."""
+    boxes = [
+        (surface.positions.min(axis=0), surface.positions.max(axis=0))
+        for surface in _all(meshed)
+        if len(surface.positions)
+    ]
+    if not boxes:
+        return (0.0, 0.0, 0.0)
+    low = np.min([box[0] for box in boxes], axis=0)
+    high = np.max([box[1] for box in boxes], axis=0)
+    if max(np.abs(low).max(), np.abs(high).max()) <= FAR_M:
+        return (0.0, 0.0, 0.0)
+    easting, northing, height = np.round((low + high) / 2).tolist()
+    return (easting, northing, height)
+
+
+def _all(meshed: Geometry) -> Iterable[Surface]:
+    for surfaces in meshed.surfaces.values():
+        yield from surfaces
+
+
+def _glb(file: ifcopenshell.file, meshed: Geometry, anchor: tuple[float, float, float]) -> bytes | None:
+    """Return the surfaces of everything but spaces, which would hide what stands in them."""
+    table: list[tuple[str, str, str]] = []
+    drawn: list[Surface] = []
+    for step, surfaces in meshed.surfaces.items():
+        product = file.by_id(step)
+        if not surfaces or product.is_a("IfcSpatialElement" if file.schema != "IFC2X3" else "IfcSpace"):
+            continue
+        drawn.extend(
+            Surface(len(table), each.colour, each.positions - np.array(anchor), each.normals, each.triangles)
+            for each in surfaces
+        )
+        table.append((product.GlobalId, product.is_a(), product.Name or ""))
+    return glb(drawn, table)
+
+
+def _about(opened: IfcSource) -> list[Issue]:
+    issues: list[Issue] = []
+    if opened.alias:
+        issues.append(Issue("W_SCHEMA_ALIAS", f"{opened.schema} was read as {opened.alias}"))
+    if opened.encoding != "ascii":
+        issues.append(
+            Issue("W_ENCODING", f"strings hold raw {opened.encoding} bytes, which ISO 10303-21 does not allow")
+        )
+    return issues
+
+
+def _account(opened: IfcSource, meshed: Geometry, joined: Connections) -> dict[str, object]:
+    return {
+        "schema": opened.schema,
+        "schema_alias": opened.alias,
+        "products": meshed.products,
+        "meshed": meshed.meshed,
+        "empty": meshed.empty,
+        "failed": meshed.failed,
+        "excluded": dict(sorted(meshed.excluded.items())),
+        "ports": joined.ports,
+        "port_connections": joined.joints,
+    }
