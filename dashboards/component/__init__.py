@@ -7,7 +7,7 @@ that running needs neither node nor a network.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from dash.development.base_component import Component, ComponentRegistry
 
@@ -40,12 +40,23 @@ class CityMap(Component):
 
     _namespace = "chengmai"
     _type = "CityMap"
-    _children_props: list[str] = []
-    _base_nodes = ["children"]
-    _prop_names = ["id", "url", "theme", "xray", "stale", "chosenDevice", "flyTo", "words", "chosen", "phase"]
-    _valid_wildcard_attributes: list[str] = []
-    available_properties = _prop_names
-    available_wildcard_properties: list[str] = []
+    _children_props: ClassVar[list[str]] = []
+    _base_nodes: ClassVar[list[str]] = ["children"]
+    _prop_names: ClassVar[list[str]] = [
+        "id",
+        "url",
+        "theme",
+        "xray",
+        "stale",
+        "chosenDevice",
+        "flyTo",
+        "words",
+        "chosen",
+        "phase",
+    ]
+    _valid_wildcard_attributes: ClassVar[list[str]] = []
+    available_properties: ClassVar[list[str]] = _prop_names
+    available_wildcard_properties: ClassVar[list[str]] = []
 
     def __init__(self, id: str, url: str, words: Mapping[str, Any], theme: str = "night") -> None:  # noqa: A002 - Dash's own name
         super().__init__(id=id, url=url, words=words, theme=theme)
@@ -60,12 +71,12 @@ class LiveFeed(Component):
 
     _namespace = "chengmai"
     _type = "LiveFeed"
-    _children_props: list[str] = []
-    _base_nodes = ["children"]
-    _prop_names = ["id", "url", "holds", "status", "alarms", "connection"]
-    _valid_wildcard_attributes: list[str] = []
-    available_properties = _prop_names
-    available_wildcard_properties: list[str] = []
+    _children_props: ClassVar[list[str]] = []
+    _base_nodes: ClassVar[list[str]] = ["children"]
+    _prop_names: ClassVar[list[str]] = ["id", "url", "holds", "status", "alarms", "connection"]
+    _valid_wildcard_attributes: ClassVar[list[str]] = []
+    available_properties: ClassVar[list[str]] = _prop_names
+    available_wildcard_properties: ClassVar[list[str]] = []
 
     def __init__(self, id: str, url: str, holds: str) -> None:  # noqa: A002 - Dash's own name
         super().__init__(id=id, url=url, holds=holds)
@@ -76,12 +87,12 @@ class Sparkline(Component):
 
     _namespace = "chengmai"
     _type = "Sparkline"
-    _children_props: list[str] = []
-    _base_nodes = ["children"]
-    _prop_names = ["id", "values", "label"]
-    _valid_wildcard_attributes: list[str] = []
-    available_properties = _prop_names
-    available_wildcard_properties: list[str] = []
+    _children_props: ClassVar[list[str]] = []
+    _base_nodes: ClassVar[list[str]] = ["children"]
+    _prop_names: ClassVar[list[str]] = ["id", "values", "label"]
+    _valid_wildcard_attributes: ClassVar[list[str]] = []
+    available_properties: ClassVar[list[str]] = _prop_names
+    available_wildcard_properties: ClassVar[list[str]] = []
 
     def __init__(self, id: str, label: str, values: Sequence[float | None] = ()) -> None:  # noqa: A002 - Dash's own name
         super().__init__(id=id, label=label, values=list(values))

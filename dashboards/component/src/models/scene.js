@@ -13,8 +13,8 @@ import {
 } from 'three';
 import {GLTFLoader} from 'three/examples/jsm/loaders/GLTFLoader.js';
 
-const NAMES = 'elements'; // extras of the glTF asset: the asset id of each number in the vertices' attribute
-const ATTRIBUTE = '_feature_id_0';
+// Each vertex carries the number of its element; the glTF asset's extras list [GlobalId, class, name] by that number.
+const ELEMENT = '_feature_id_0';
 
 function placeMatrix(place) {
   return new Matrix4()
@@ -40,8 +40,8 @@ export class ModelScene {
     sun.position.set(-30, 80, 50);
     scene.add(sun, gltf.scene);
     scene.updateMatrixWorld(true);
-    const names = gltf.parser.json.asset.extras?.[NAMES] ?? [];
-    this.models.push({source, scene, names, place: placeMatrix(place), matrix: new Matrix4()});
+    const elements = gltf.parser.json.asset.extras?.elements ?? [];
+    this.models.push({source, scene, elements, place: placeMatrix(place), matrix: new Matrix4()});
   }
 
   asLayer(id) {
@@ -84,7 +84,7 @@ export class ModelScene {
   /** The asset id under a point in normalised device coordinates, or null. */
   pick(x, y) {
     let nearest = null;
-    for (const {matrix, scene, names} of this.models) {
+    for (const {source, matrix, scene, elements} of this.models) {
       const back = new Matrix4().copy(matrix).invert();
       const near = new Vector3(x, y, -1).applyMatrix4(back);
       const far = new Vector3(x, y, 1).applyMatrix4(back);
@@ -92,9 +92,9 @@ export class ModelScene {
       const [hit] = ray.intersectObject(scene, true);
       if (!hit) continue;
       const depth = hit.point.clone().applyMatrix4(matrix).z;
-      const number = hit.object.geometry.attributes[ATTRIBUTE]?.getX(hit.face.a);
+      const number = hit.object.geometry.attributes[ELEMENT]?.getX(hit.face.a);
       if (nearest && nearest.depth <= depth) continue;
-      nearest = {depth, asset: names[number] ?? null};
+      nearest = {depth, asset: elements[number] ? `${source}:element:${elements[number][0]}` : null};
     }
     return nearest?.asset ?? null;
   }

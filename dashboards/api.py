@@ -1,0 +1,186 @@
+"""The HTTP interface: what the map asks for, and small JSON answers for programs, tests and doctor."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+from typing import Any
+
+import msgspec
+import orjson
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from dashboards.city_view import CityView, facts
+from dashboards.live import Broadcast, same_origin
+from dashboards.queries import Observer, alarm_row
+from sensors.alarm_log import AlarmLog
+from twin.errors import BusyError, ChengmaiError, InputError, RefusedError, StaleError, UnavailableError, UnknownError
+
+FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
+FRESH = {"cache-control": "no-cache"}
+MAX_BODY = 16 * 1024
+
+_STATUS: dict[type[ChengmaiError], int] = {
+    UnknownError: 404,
+    StaleError: 409,
+    InputError: 422,
+    RefusedError: 422,
+    BusyError: 503,
+    UnavailableError: 503,
+}
+
+
+class Acknowledgement(msgspec.Struct, forbid_unknown_fields=True):
+    """Who acknowledges which version of an alarm, and why."""
+
+    by: str
+    version: int
+    comment: str = ""
+
+
+def answer(body: Any, status: int = 200) -> Response:
+    """Return `body` as JSON that no cache keeps."""
+    content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    return Response(content, status, FRESH, "application/json")
+
+
+def refusal(error: ChengmaiError) -> Response:
+    """Return an error as JSON with its code and its one line."""
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+    return answer({"error": error.code, "message": str(error)}, status)
+
+
+def mount(server: FastAPI, *, alarms: AlarmLog, city: CityView, observer: Observer, broadcast: Broadcast) -> None:
+    """Add every route that is not a page; call it before Dash takes the rest."""
+
+    async def refused(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ChengmaiError)  # registered for these only
+        return refusal(error)
+
+    server.add_exception_handler(ChengmaiError, refused)
+    server.include_router(_map_routes(city, observer))
+    server.include_router(_state_routes(city, observer, broadcast))
+    server.include_router(_alarm_routes(alarms, city, broadcast))
+
+    async def nothing() -> Response:
+        return answer({"error": "E_UNKNOWN", "message": "no such path"}, 404)
+
+    for path in ("/api", "/api/{rest:path}", "/tiles/{rest:path}", "/models/{rest:path}"):
+        server.add_api_route(path, nothing, methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+
+
+def _map_routes(city: CityView, observer: Observer) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/tiles/{zoom}/{x}/{y}.mvt")
+    def tile(zoom: int, x: int, y: int) -> Response:
+        body = city.tile(zoom, x, y)
+        if not body:
+            return Response(status_code=204, headers=FOREVER)
+        headers = FOREVER | {"content-encoding": "gzip"}
+        return Response(body, headers=headers, media_type="application/vnd.mapbox-vector-tile")
+
+    @router.get("/models/{source}.glb")
+    def model(source: str) -> Response:
+        body = gzip.compress(city.mesh(source).glb, 6)
+        return Response(body, headers=FOREVER | {"content-encoding": "gzip"}, media_type="model/gltf-binary")
+
+    @router.get("/api/v1/map")
+    def describe() -> Response:
+        return answer(dataclasses.asdict(city.describe()))
+
+    @router.get("/api/v1/map/sensors")
+    async def sensors() -> Response:
+        return answer(_sensor_features(observer))
+
+    return router
+
+
+def _sensor_features(observer: Observer) -> dict[str, Any]:
+    """Return the placed devices as GeoJSON; ids are positions in the device list, `devices` names the list."""
+    listed = observer.device_list
+    features = [
+        {
+            "type": "Feature",
+            "id": i,
+            "geometry": {"type": "Point", "coordinates": place},
+            "properties": {"device": device.id, "name": device.name, "system": device.system},
+        }
+        for i, (device, place) in enumerate(zip(listed.devices, listed.places, strict=True))
+        if place is not None
+    ]
+    return {"type": "FeatureCollection", "devices": listed.version, "features": features}
+
+
+def _state_routes(city: CityView, observer: Observer, broadcast: Broadcast) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/health")
+    async def health() -> Response:
+        ready = broadcast.situation is not None
+        return answer({"status": "ok" if ready else "starting", "watchers": broadcast.watchers}, 200 if ready else 503)
+
+    @router.get("/api/v1/status")
+    async def status() -> Response:
+        situation = broadcast.situation
+        if situation is None:
+            return answer({"error": "E_UNAVAILABLE", "message": "the server is starting"}, 503)
+        return answer({**situation.status, "watchers": broadcast.watchers})
+
+    @router.get("/api/v1/devices")
+    async def devices() -> Response:
+        listed = observer.device_list
+        return answer(
+            [
+                {
+                    "device": device.id,
+                    "name": device.name,
+                    "district": device.district,
+                    "system": device.system,
+                    "asset": device.asset,
+                    "model": device.model,
+                    "interval_s": device.interval.total_seconds(),
+                    "place": place,
+                    "points": [dataclasses.asdict(point) for point in device.points],
+                }
+                for device, place in zip(listed.devices, listed.places, strict=True)
+            ]
+        )
+
+    @router.get("/api/v1/assets/{asset:path}")
+    def asset(asset: str) -> Response:
+        return answer(facts(city.asset(asset)))
+
+    return router
+
+
+def _alarm_routes(alarms: AlarmLog, city: CityView, broadcast: Broadcast) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/api/v1/alarms")
+    async def listed() -> Response:
+        situation = broadcast.situation
+        return answer([] if situation is None else list(situation.alarms.values()))
+
+    @router.get("/api/v1/alarms/{alarm}")
+    def one(alarm: int) -> Response:
+        found = alarms.get(alarm)
+        return answer(alarm_row(found, city.place(found.easting, found.northing, found.asset)))
+
+    @router.post("/api/v1/alarms/{alarm}/acknowledge")
+    async def acknowledge(alarm: int, request: Request) -> Response:
+        if not same_origin(request.headers.get("origin"), request.headers.get("host")):
+            return answer({"error": "E_ORIGIN", "message": "this request comes from another site"}, 403)
+        if int(request.headers.get("content-length") or 0) > MAX_BODY:
+            return answer({"error": "E_SIZE", "message": f"more than {MAX_BODY} bytes"}, 413)
+        try:
+            wish = msgspec.json.decode(await request.body(), type=Acknowledgement)
+        except msgspec.MsgspecError as error:
+            return answer({"error": "E_JSON", "message": str(error)}, 422)
+        done = await run_in_threadpool(
+            alarms.acknowledge, alarm, by=wish.by, comment=wish.comment, version=wish.version
+        )
+        return answer(alarm_row(done, city.place(done.easting, done.northing, done.asset)))
+
+    return router

@@ -1,0 +1,112 @@
+"""The web application: one ASGI server with the API, the live channel, the map's tiles and models, and the Dash pages.
+
+API, socket and map routes stand before Dash, whose last route answers every path with the page; an unknown path under
+``/api`` is a 404 in JSON and never a page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+from dash import Dash
+from fastapi import FastAPI
+
+from dashboards import api
+from dashboards.city_view import CityView
+from dashboards.live import Broadcast
+from dashboards.pages import operations_callbacks as operations
+from dashboards.queries import Observer
+from dashboards.words import Language
+from ingest.spool import Spool
+from ingest.store import ReadingStore
+from sensors.alarm_log import AlarmLog
+from sensors.clock import Clock
+from sensors.limits import Limits
+from sensors.registry import Registry
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the application is built from; `title`, `zone` (IANA time zone) and `language` are the city's."""
+
+    registry: Registry
+    alarms: AlarmLog
+    store: ReadingStore
+    spool: Spool
+    limits: Limits
+    city: CityView
+    clock: Clock
+    title: str
+    zone: str
+    language: Language
+
+
+def build(parts: Parts) -> FastAPI:
+    """Return the application; it looks at the city from start-up to shut-down."""
+    observer = Observer(
+        registry=parts.registry,
+        alarms=parts.alarms,
+        store=parts.store,
+        spool=parts.spool,
+        city=parts.city,
+        clock=parts.clock,
+    )
+    broadcast = Broadcast(observer)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(broadcast.run())
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    server = FastAPI(title=parts.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    api.mount(server, alarms=parts.alarms, city=parts.city, observer=observer, broadcast=broadcast)
+    server.add_api_websocket_route("/live", broadcast.serve)
+    _pages(server, parts, observer)
+    return server
+
+
+def _callback_failed(error: Exception) -> None:
+    """Log what a callback raised: Dash answers the browser 500 and would say nothing here."""
+    logger.error("callback_failed", exc_info=error)
+    raise error
+
+
+def _pages(server: FastAPI, parts: Parts, observer: Observer) -> Dash:
+    dash = Dash(
+        __name__,
+        server=server,
+        backend="fastapi",
+        compress=True,
+        title=parts.title,
+        update_title="",
+        suppress_callback_exceptions=True,
+        add_log_handler=False,
+        enable_mcp=False,
+        on_error=_callback_failed,
+        meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
+    )
+    dash.layout = operations.shell()
+    operations.register(
+        dash,
+        operations.Sources(
+            alarms=parts.alarms,
+            store=parts.store,
+            limits=parts.limits,
+            city=parts.city,
+            clock=parts.clock,
+            observer=observer,
+            title=parts.title,
+            zone=parts.zone,
+            language=parts.language,
+        ),
+    )
+    return dash
