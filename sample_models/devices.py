@@ -10,10 +10,13 @@ from shapely import LineString, Point, STRtree
 
 from sample_models.buildings import Building
 from sample_models.drainage import Drainage
+from sample_models.ifc_models import HouseModel
 from sample_models.pipes import Net, Node, Pipe
 from sample_models.terrain import XY
 
 DISTRICT = "hewan"
+DETECTORS = {"block-07.ifc": 4, "school.ifc": 4, "clinic.ifc": 3}
+"""Building models of which each n-th gas detector sends readings."""
 NEAR_GAS_M = 1.6
 """A manhole this near a gas main gets a methane detector."""
 
@@ -87,15 +90,15 @@ def point(quantity: str, span: tuple[str, float, float] | None = None, **more: f
 
 
 def make_devices(
-    water: Net, drainage: Drainage, gas: Net, buildings: Sequence[Building], elements: Sequence[Entry]
+    water: Net, drainage: Drainage, gas: Net, buildings: Sequence[Building], models: Sequence[HouseModel]
 ) -> list[Entry]:
-    """Return the entries of devices.json; `elements` name IFC elements that carry an indoor gas detector."""
+    """Return the entries of devices.json; the building `models` carry gas detectors."""
     register = _Register([], {})
     _water(register, water)
     _drainage(register, drainage)
     _gas(register, gas)
     _manhole_gas(register, drainage.net, gas)
-    _indoor(register, buildings, elements)
+    _indoor(register, buildings, models)
     return register.entries
 
 
@@ -238,15 +241,17 @@ def _manhole_gas(register: _Register, drains: Net, gas: Net) -> None:
         register.add("GM", "gas", f"drainage.inp:node:{node.name}", node.xy, f"{node.place}窨井可燃气体", points)
 
 
-def _indoor(register: _Register, buildings: Sequence[Building], elements: Sequence[Entry]) -> None:
+def _indoor(register: _Register, buildings: Sequence[Building], models: Sequence[HouseModel]) -> None:
     """Gas detectors in houses (some on elements of the building models) and rain gauges on roofs."""
     detector = [point("combustible_gas", ("%LEL", 0.0, 1.0))]
-    for element in elements:
-        xy = element["xy"]
-        assert isinstance(xy, tuple)
-        register.add("GB", "gas", str(element["asset"]), xy, str(element["name"]), detector)
+    for model in models:
+        if model.path not in DETECTORS:
+            continue
+        for found in model.detectors[:: DETECTORS[model.path]]:
+            asset = f"{model.path}:element:{found.guid}"
+            register.add("GB", "gas", asset, found.xy, found.name, detector)
     users = [b for b in buildings if b.kind != "park"]
-    for b in users[2::4][:40]:
+    for b in users[2::4][:36]:
         xy = b.footprint.centroid.x, b.footprint.centroid.y
         register.add("GB", "gas", f"buildings.geojson:building:{b.id}", xy, f"{b.name}室内可燃气体", detector)
     roofs = [next(b for b in buildings if b.kind == kind) for kind in ("school", "office", "clinic")]

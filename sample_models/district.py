@@ -15,6 +15,7 @@ from sample_models.devices import DISTRICT, make_devices
 from sample_models.drainage import make_drainage
 from sample_models.gas import make_gas
 from sample_models.geojson import building_features, collection, gas_node_features, gas_pipe_features, zone_features
+from sample_models.ifc_models import make_models
 from sample_models.streets import make_streets
 from sample_models.terrain import CRS
 from sample_models.water import make_water
@@ -28,6 +29,9 @@ LAYERS = {
     "drainage.inp": "drainage",
     "gas_nodes.geojson": "gas",
     "gas_pipes.geojson": "gas",
+    "block-07.ifc": None,
+    "school.ifc": None,
+    "clinic.ifc": None,
 }
 """Files to load, in order, and their system."""
 
@@ -41,7 +45,8 @@ def make(folder: Path, *, seed: int = 7) -> Path:
     water = make_water(streets, blocks, random.Random(seed + 2))
     drainage = make_drainage(streets, blocks)
     gas = make_gas(streets, blocks, random.Random(seed + 3))
-    devices = make_devices(water.net, drainage, gas, buildings, [])
+    models = make_models(buildings)
+    devices = make_devices(water.net, drainage, gas, buildings, models)
     texts = {
         "buildings.geojson": collection("buildings", building_features(buildings)),
         "dma.geojson": collection("dma", zone_features(water.dmas)),
@@ -49,6 +54,7 @@ def make(folder: Path, *, seed: int = 7) -> Path:
         "drainage.inp": swmm_inp.write_inp(drainage, NOTE),
         "gas_nodes.geojson": collection("gas_nodes", gas_node_features(gas)),
         "gas_pipes.geojson": collection("gas_pipes", gas_pipe_features(gas)),
+        **{model.path: model.text for model in models},
         "devices.json": "[\n" + ",\n".join(json.dumps(d, ensure_ascii=False) for d in devices) + "\n]\n",
     }
     for name, text in texts.items():
@@ -73,6 +79,7 @@ def _index(seed: int, corners: list[tuple[float, float]]) -> dict[str, object]:
         "seed": seed,
         "bounds": [round(value, 1) for value in bounds],
         "load": [{"path": name, "system": system, "crs": CRS, "as": name} for name, system in LAYERS.items()],
+        "revisions": [{"path": "block-07-renewed.ifc", "system": None, "crs": CRS, "as": "block-07.ifc"}],
         "files": {
             "buildings": "buildings.geojson",
             "zones": "dma.geojson",

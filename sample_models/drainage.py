@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shapely import LineString, Point, Polygon
@@ -16,9 +16,9 @@ from shapely import LineString, Point, Polygon
 from sample_models.buildings import Block
 from sample_models.pipes import Lane, Net, Node, Pipe, at, between, lane_of, mains_of
 from sample_models.streets import Key, Offset, Segment, Streets, sanitary_line, storm_line
-from sample_models.terrain import XY, bank, ground, to_frame, to_map
+from sample_models.terrain import bank, ground, to_frame, to_map
 
-LANE_BEHIND_M = 2.9
+LANE_BEHIND_M = 3.9
 LIFT: Key = (6, 0)
 """Crossing beside the lift station."""
 STORM_OUTLETS: tuple[Key, ...] = ((1, 0), (3, 0), (5, 0))
@@ -148,7 +148,7 @@ def _segment(
         line = line.reverse()
     length = line.length
     taps = {lane.tap: length - lane.station if up != segment.a else lane.station for lane in lanes}
-    fixed = sorted({min(max(s, 12.0), length - 8.0) for s in taps.values()})
+    fixed = _apart({min(max(s, 12.0), length - 12.0) for s in taps.values()})
     head = 0.0 if through else min([14.0, *fixed])
     marks = [head]
     for mark in [*fixed, length]:
@@ -170,8 +170,17 @@ def _segment(
         via = between(line, p, q)
         net.add_pipe(net.name(f"{prefix}L"), "conduit", (a, b), 0, material, year, via=via, place=place, grade=service)
     for lane in lanes:
-        station = min(max(taps[lane.tap], 12.0), length - 8.0)
+        station = min(max(taps[lane.tap], 12.0), length - 12.0)
         _lane(net, names[min(range(len(marks)), key=lambda n: abs(marks[n] - station))], lane)
+
+
+def _apart(stations: Iterable[float]) -> list[float]:
+    """Return the stations in order, leaving out those within 8 m of the one before."""
+    kept: list[float] = []
+    for station in sorted(stations):
+        if not kept or station - kept[-1] > 8.0:
+            kept.append(station)
+    return kept
 
 
 def _lane(net: Net, street: str, lane: Lane) -> None:

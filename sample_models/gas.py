@@ -16,7 +16,7 @@ from sample_models.pipes import Lane, Net, at, between, lane_of, mains_of
 from sample_models.streets import Key, Segment, Street, Streets, gas_line, medium_gas_line
 from sample_models.terrain import XY
 
-LANE_BEHIND_M = 1.5
+LANE_BEHIND_M = 2.5
 LOW_COVER_M, MEDIUM_COVER_M = 0.9, 1.2
 VALVE_M = 11.0
 MEDIUM_KPA, LOW_KPA = 300.0, 2.6

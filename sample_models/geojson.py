@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from shapely import Polygon
 
-from sample_models.gas import LOW_COVER_M, LOW_KPA, MEDIUM_COVER_M, MEDIUM_KPA
 from sample_models.buildings import Building
+from sample_models.gas import LOW_COVER_M, LOW_KPA, MEDIUM_COVER_M, MEDIUM_KPA
 from sample_models.pipes import Net
 from sample_models.terrain import CRS, ground
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from shapely import LineString, Point, Polygon, unary_union
 
-from sample_models.buildings import Block, Row
+from sample_models.buildings import Block
 from sample_models.pipes import Lane, Net, at, between, lane_of, mains_of
 from sample_models.streets import ROWS, Key, Segment, Street, Streets, water_line
 from sample_models.terrain import XY, to_frame, to_map
 
 COVER_M = 1.2
 """Depth of the axis of water mains."""
-LANE_BEHIND_M = 4.4
+LANE_BEHIND_M = 5.4
 VALVE_M = 6.0
 """From a crossing to its valves."""
 INLETS = {1: 1, 2: 3, 3: 5}
