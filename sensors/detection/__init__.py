@@ -2,6 +2,11 @@
 
 A detector is causal: its output on the first n batches never depends on a later one. It is built from the series it
 watches and its own settings; labels, scenarios and the city's faults never reach it.
+
+An entry point of the group ``chengmai.detectors`` names a class with a class method
+``build(devices: Sequence[Device], limits: Limits) -> Detector`` (`pipeline.DetectorFactory`); its contract suite is
+`checks`. A reading may come again or late: one not newer than the newest of its series changes no state. Readings of
+`history` are learnt from and raise nothing; readings flagged FAIL or MISSING feed no baseline.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from typing import NewType, Protocol
 from sensors.reading import Batch
 
 Subject = NewType("Subject", str)
-"""What a detection is about: ``point:{device}/{point}``, ``device:{device}``, ``gateway:…``, ``asset:…``, ``zone:…``."""
+"""What it is about: ``point:{device}/{point}``, ``device:{device}``, ``gateway:…``, ``asset:…`` or ``zone:…``."""
 
 
 class DetectionKind(StrEnum):

@@ -1,0 +1,117 @@
+"""The pipeline: quality first, then every detector, each found as an entry point of ``chengmai.detectors``.
+
+An entry point names a class with a class method ``build(devices, limits) -> Detector``; a third party's package adds
+its own under the same group. Readings reach detectors with their quality flags, each detector sees all of them, and
+none sees another's output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from importlib.metadata import entry_points
+from typing import Protocol, cast
+
+import msgspec
+import structlog
+
+from sensors.detection import Detection, Detector, Subject
+from sensors.device import Device
+from sensors.limits import Limits
+from sensors.quality import GrossRange
+from sensors.reading import Batch
+from twin.errors import InputError, SettingsError
+
+GROUP = "chengmai.detectors"
+
+logger = structlog.get_logger()
+
+
+class DetectorFactory(Protocol):
+    """What an entry point of the group names."""
+
+    def build(self, devices: Sequence[Device], limits: Limits) -> Detector:
+        """Return a detector that watches `devices` by `limits`."""
+        ...
+
+
+class _State(msgspec.Struct):
+    detectors: dict[str, bytes]
+    standing: list[tuple[str, str]]
+
+
+class Pipeline:
+    """All detectors of a city, and which conditions they hold to be abnormal.
+
+    `standing` is the set of (subject, rule) that are: what `AlarmLog.reconcile` wants from a worker that starts.
+    `degraded` names the detectors that are switched off, each with the reason.
+    """
+
+    def __init__(self, quality: GrossRange, detectors: dict[str, Detector]) -> None:
+        self._quality = quality
+        self._detectors = detectors
+        self.standing: set[tuple[Subject, str]] = set()
+        self.degraded: dict[str, str] = {}
+
+    @classmethod
+    def build(cls, devices: Sequence[Device], limits: Limits, disabled: Collection[str] = ()) -> Pipeline:
+        """Build every installed detector but those `disabled`; SettingsError where no detector is called so."""
+        found = {point.name: point for point in entry_points(group=GROUP)}
+        for name in disabled:
+            if name not in found:
+                raise SettingsError(
+                    f"no detector is called {name!r}", where="detection.disabled", expected=", ".join(sorted(found))
+                )
+        detectors = {
+            name: cast("DetectorFactory", point.load()).build(devices, limits)
+            for name, point in sorted(found.items())
+            if name not in disabled
+        }
+        return cls(GrossRange(devices), detectors)
+
+    def update(self, batch: Batch) -> list[Detection]:
+        """Check the quality of a batch, hand it to every detector, and return what changed, by detector."""
+        checked = self._quality.check(batch)
+        detections = [each for name in list(self._detectors) for each in self._ask(name, checked)]
+        for each in detections:
+            key = (each.subject, each.rule)
+            if each.active:
+                self.standing.add(key)
+            else:
+                self.standing.discard(key)
+        return detections
+
+    def save(self) -> bytes:
+        """Return the state of every detector and what stands."""
+        state = _State(
+            {name: detector.save() for name, detector in self._detectors.items()},
+            sorted((str(subject), rule) for subject, rule in self.standing),
+        )
+        return msgspec.msgpack.encode(state)
+
+    def load(self, state: bytes) -> None:
+        """Take over the state of `save`, of these devices or of fewer.
+
+        A detector whose state no longer fits learns anew, and says so in the log: it holds nothing to be abnormal.
+        InputError E_FORMAT where the bytes are no pipeline's state.
+        """
+        try:
+            saved = msgspec.msgpack.decode(state, type=_State)
+        except msgspec.MsgspecError as error:
+            raise InputError(str(error), where="pipeline state", expected="bytes of `save`", code="E_FORMAT") from None
+        for name, detector in self._detectors.items():
+            if name not in saved.detectors:
+                continue
+            try:
+                detector.load(saved.detectors[name])
+            except InputError as error:
+                logger.warning("detector_starts_anew", detector=name, reason=str(error))
+        self.standing = {(Subject(subject), rule) for subject, rule in saved.standing}
+
+    def _ask(self, name: str, batch: Batch) -> list[Detection]:
+        try:
+            return self._detectors[name].update(batch)
+        except Exception as error:  # a third party's detector must not stop the others; it is switched off aloud
+            logger.exception("detector_switched_off", detector=name)
+            self.degraded[name] = f"{type(error).__name__}: {error}"
+            del self._detectors[name]
+            return []

@@ -1,0 +1,148 @@
+"""Rate of change: a value that leaves the last minute's mean faster than it ever does.
+
+QARTOD test 7 (rate of change), with a threshold that each series sets itself: eight times its recent mean absolute
+deviation (about 6.4 standard deviations of Gaussian noise), at least the step that the settings call noteworthy, and a
+quarter more than the third largest step it has made lately. Two readings in a row must agree, so that a spike is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from sensors.detection import Detection, DetectionKind
+from sensors.detection.events import detection, note, room
+from sensors.detection.series import FAIL, Series, columns, pack, series_of, take_over, width
+from sensors.detection.usual import remember
+from sensors.device import Device
+from sensors.limits import LEVELS, Limits, RateRow, row_of
+from sensors.quantity import scale
+from sensors.reading import Batch
+
+TAU_MS = 60_000.0
+"""Time constant of the mean that a reading is compared with."""
+SETTLED = 10
+"""Readings after which a series knows its own scatter."""
+SCATTERS = 8.0
+USUAL = 1.25
+MEMORY = 50
+"""Readings over which the scatter is averaged."""
+HOLD_MS = 3_600_000
+"""A change that lasts longer than this is the new state of things: the condition ends, its profile may still object."""
+
+_RULE = np.dtype([("watched", "?"), ("least", "f8"), ("share", "f8"), ("rise", "?"), ("fall", "?"), ("gap_ms", "i8")])
+_STATE = np.dtype(
+    [
+        ("time", "i8"),
+        ("mean", "f8"),
+        ("scatter", "f8"),
+        ("usual", "f8", (3,)),
+        ("count", "i8"),
+        ("pending", "i4"),
+        ("active", "i4"),
+        ("since", "i8"),
+    ]
+)
+
+
+class RateOfChangeDetector:
+    """Says when a series moves too fast, and when it is back or has settled where it went."""
+
+    def __init__(self, watched: Sequence[tuple[Series, RateRow]]) -> None:
+        self._watched = {series.number: (series, row) for series, row in watched}
+        size = width([series for series, _ in watched])
+        self._rules = np.zeros(size, _RULE)
+        self._state = np.zeros(size, _STATE)
+        self._state["time"] = np.iinfo(np.int64).min
+        for number, (series, row) in self._watched.items():
+            least = row.least * scale(row.unit, row.quantity)[0]
+            self._rules[number] = (True, least, row.share, row.side != "fall", row.side != "rise", series.gap_ms)
+
+    @classmethod
+    def build(cls, devices: Sequence[Device], limits: Limits) -> RateOfChangeDetector:
+        """Watch the points of `devices` whose quantity has a row in `limits.rate_of_change`."""
+        rows = (
+            (series, row_of(limits.rate_of_change, series.point.quantity, series.system))
+            for series in series_of(devices)
+        )
+        return cls([(series, row) for series, row in rows if row is not None])
+
+    def update(self, batch: Batch) -> list[Detection]:
+        """Take in a batch and say which series moved too fast, and which are settled again."""
+        events = room(len(batch))
+        count = _scan(self._rules, self._state, columns(batch), events)
+        return [self._detection(event) for event in events[:count]]
+
+    def save(self) -> bytes:
+        """Return the whole state."""
+        return pack(state=self._state)
+
+    def load(self, state: bytes) -> None:
+        """Take over the state of `save`."""
+        take_over(state, state=self._state)
+        self._state["active"] *= self._rules["watched"]
+
+    def _detection(self, event: NDArray[np.float64]) -> Detection:
+        series, row = self._watched[int(event[0])]
+        return detection(event, series, DetectionKind.RATE_OF_CHANGE, LEVELS[row.level])
+
+
+@numba.njit(cache=True)
+def _scan(rules: Any, state: Any, columns: Any, events: Any) -> int:  # pragma: no cover  # compiled
+    """Hold every reading against its series' last minute; note each change."""
+    series, time, value, quality, history = columns
+    count = 0
+    for i in range(len(series)):
+        s = series[i]
+        if s < 0 or s >= len(rules) or quality[i] >= FAIL or not np.isfinite(value[i]):
+            continue
+        rule, now = rules[s], state[s]
+        if not rule.watched or time[i] <= now.time:
+            continue
+        passed = time[i] - now.time
+        began = now.count == 0 or passed > rule.gap_ms
+        now.time = time[i]
+        if began and now.active == 0:
+            now.mean = value[i]
+            now.count = 1
+            now.pending = 0
+            continue
+        away = value[i] - now.mean
+        threshold = max(rule.least, rule.share * abs(now.mean), SCATTERS * now.scatter, USUAL * now.usual[2])
+        if now.active != 0:
+            if abs(away) < 0.5 * threshold or time[i] - now.since > HOLD_MS:
+                now.active = 0
+                now.count = 1
+                count = note(events, count, _change(s, 0, now, value[i], threshold))
+                now.mean = value[i]
+            continue
+        side = 0
+        if (away > threshold and rule.rise) or (away < -threshold and rule.fall):
+            side = 1 if away > 0 else -1
+        if side != 0 and now.count >= SETTLED and not history[i]:
+            if now.pending == side:
+                now.active = side
+                now.since = time[i]
+                now.pending = 0
+                count = note(events, count, _change(s, side, now, value[i], threshold))
+            else:
+                now.pending = side
+            continue
+        now.pending = 0
+        remember(now.usual, abs(away), float(passed))
+        # Winsorised at three scatters once there is one, so that a step does not buy itself a wide threshold.
+        seen = abs(away) if now.count < SETTLED else min(abs(away), 3.0 * now.scatter + 0.1 * rule.least)
+        now.scatter += (seen - now.scatter) / min(now.count, MEMORY)
+        now.mean += (1.0 - np.exp(-passed / TAU_MS)) * away
+        now.count += 1
+    return count
+
+
+@numba.njit(cache=True)
+def _change(row: int, side: int, now: Any, value: float, threshold: float) -> Any:  # pragma: no cover  # compiled
+    score = abs(value - now.mean) / threshold
+    return row, side, now.time, value, now.mean - threshold, now.mean + threshold, score

@@ -1,0 +1,92 @@
+"""Seasonal: a value that is strange for its time of day.
+
+Each series has a profile of half hours, over all days and apart for working days and weekends, learnt from visits that
+are past and were normal. The residual against it is smoothed (EWMA: Roberts, 1959) and summed (two-sided CUSUM: Page,
+1954) in units of its own standard deviation from day to day. That deviation starts from a prior and gives way to what
+the days show, as the mean square of a normal sample does to its conjugate prior; one day of experience therefore calls
+only what lies far outside that day strange. Scored before learnt; learning rests while the series is abnormal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sensors.detection import Detection, DetectionKind
+from sensors.detection.events import detection, room
+from sensors.detection.seasonal_profile import DAY_TYPES, SLOTS, scan
+from sensors.detection.series import Series, columns, pack, series_of, take_over, width
+from sensors.device import Device
+from sensors.limits import LEVELS, Calendar, Limits, SeasonalRow, row_of
+from sensors.quantity import scale
+from sensors.reading import Batch
+
+_STATE = np.dtype(
+    [
+        ("time", "i8"),
+        ("visit", "i8"),
+        ("sum", "f8"),
+        ("squares", "f8"),
+        ("count", "i8"),
+        ("spoiled", "?"),
+        ("residual", "f8"),
+        ("up", "f8"),
+        ("down", "f8"),
+        ("noise", "f8"),
+        ("deviation", "f8"),
+        ("days", "f8"),
+        ("range", "f8"),
+        ("active", "i4"),
+        ("calm", "i8"),
+        ("strange", "i8"),
+    ]
+)
+"""A series: newest time; the half hour it is in (sum, squares of residuals, count, spoiled); smoothed residual and
+CUSUMs; variance of single readings; sum of squared deviations of half hours, in days, and how many days those are;
+range of the profile; the side that stands (-1, 0, 1), since when it is calm, and since when it has been strange."""
+
+
+class SeasonalDetector:
+    """Says when a series leaves the profile of its days, and when it follows it again."""
+
+    def __init__(self, watched: Sequence[tuple[Series, SeasonalRow]], calendar: Calendar) -> None:
+        self._watched = {series.number: (series, row) for series, row in watched}
+        size = width([series for series, _ in watched])
+        self._offset_ms = round(calendar.offset.total_seconds() * 1000)
+        self._least = np.zeros(size)
+        for number, (_, row) in self._watched.items():
+            self._least[number] = row.least * scale(row.unit, row.quantity)[0]
+        self._state = np.zeros(size, _STATE)
+        self._state["time"] = np.iinfo(np.int64).min
+        self._profile = np.zeros((size, DAY_TYPES, SLOTS), np.float32)
+        self._weight = np.zeros((size, DAY_TYPES, SLOTS), np.float32)
+
+    @classmethod
+    def build(cls, devices: Sequence[Device], limits: Limits) -> SeasonalDetector:
+        """Watch the points of `devices` whose quantity has a row in `limits.seasonal`."""
+        rows = (
+            (series, row_of(limits.seasonal, series.point.quantity, series.system)) for series in series_of(devices)
+        )
+        return cls([(series, row) for series, row in rows if row is not None], limits.calendar)
+
+    def update(self, batch: Batch) -> list[Detection]:
+        """Take in a batch and say which series became strange for their time of day, and which are no longer."""
+        events = room(len(batch))
+        memory = (self._state, self._profile, self._weight)
+        count = scan(self._least, memory, self._offset_ms, columns(batch), events)
+        return [self._detection(event) for event in events[:count]]
+
+    def save(self) -> bytes:
+        """Return the whole state, about 1.3 KB a series before compression."""
+        return pack(state=self._state, profile=self._profile, weight=self._weight)
+
+    def load(self, state: bytes) -> None:
+        """Take over the state of `save`."""
+        take_over(state, state=self._state, profile=self._profile, weight=self._weight)
+        self._state["active"] *= self._least > 0
+
+    def _detection(self, event: NDArray[np.float64]) -> Detection:
+        series, row = self._watched[int(event[0])]
+        return detection(event, series, DetectionKind.SEASONAL, LEVELS[row.level])

@@ -1,0 +1,194 @@
+"""The compiled step of the seasonal detector: profile, residual, EWMA, CUSUM and learning, one reading at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from sensors.detection.events import note
+from sensors.detection.series import FAIL
+
+DAY_TYPES = 3
+"""Profiles of a series: all days, working days, weekends."""
+SLOTS = 48
+DAY_MS = 86_400_000
+SLOT_MS = DAY_MS // SLOTS
+
+WARM_SLOTS = 40
+"""Half hours of the day that must have been visited before anything is called strange."""
+TYPE_VISITS = 3.0
+"""Visits of a half hour after which the profile of the day's own type is preferred to that of all days."""
+MEMORY_DAYS = 15.0
+"""Visits over which a half hour's mean forgets."""
+DEVIATION_DAYS = 60.0
+"""Days over which the deviation forgets."""
+PRIOR_DAYS = 2.0
+PRIOR_SHARE = 0.15
+"""Before the days have shown it, a day is taken to deviate by this share of the profile's range."""
+
+TAU_MS = 600_000.0
+"""Time constant of the smoothed residual."""
+STRANGE = 8.0
+"""Deviations of the smoothed residual that are strange at once."""
+DOUBTFUL = 4.0
+"""Deviations beyond which a half hour is not learnt."""
+SLACK = 4.0
+DECISION = 4.0
+"""CUSUM: what is beyond SLACK deviations is summed over half hours up to DECISION (6 deviations for an hour)."""
+NORMAL = 2.5
+CALM_MS = 900_000
+"""Within NORMAL deviations for so long, a strange series is normal again."""
+RELEARN_MS = 14 * DAY_MS
+"""A series strange for this long has a new life, and is learnt anew."""
+
+
+@numba.njit(cache=True)
+def scan(least: Any, memory: Any, offset_ms: int, columns: Any, events: Any) -> int:  # pragma: no cover  # compiled
+    """Score, then learn, every reading; note each change."""
+    states, profiles, weights = memory
+    series, time, value, quality, history = columns
+    count = 0
+    for i in range(len(series)):
+        s = series[i]
+        if s < 0 or s >= len(least) or least[s] == 0.0 or quality[i] >= FAIL or not np.isfinite(value[i]):
+            continue
+        now, profile, weight = states[s], profiles[s], weights[s]
+        if time[i] <= now.time:
+            continue
+        local = time[i] + offset_ms
+        visit = local // SLOT_MS
+        if visit != now.visit:
+            _commit(now, profile, weight)
+            now.visit = visit
+        kind = _day_type(weight, local)
+        expected = _expected(profile[kind], weight[kind], local)
+        passed = min(time[i] - now.time, SLOT_MS) if now.count or now.days else SLOT_MS
+        now.time = time[i]
+        now.sum += value[i]
+        now.count += 1
+        if not np.isfinite(expected):
+            continue
+        rate = 1.0 - np.exp(-passed / TAU_MS)
+        away = value[i] - expected
+        now.squares += away * away
+        now.residual += rate * (away - now.residual)
+        sd = _deviation(now, least[s], rate)
+        z = now.residual / sd
+        before = now.active
+        _judge(now, weight, z, passed, not history[i] and _warm(weight[0]))
+        if now.active != before:
+            low, high = expected - 3.0 * sd, expected + 3.0 * sd
+            count = note(events, count, (s, now.active, time[i], value[i], low, high, abs(z)))
+    return count
+
+
+@numba.njit(cache=True)
+def _judge(now: Any, weight: Any, z: float, passed: int, scored: bool) -> None:  # pragma: no cover
+    """Move the CUSUMs and the condition of one series by its newest reading, `z` deviations away."""
+    time = now.time
+    if abs(z) > DOUBTFUL or now.active != 0:
+        now.spoiled = True
+        now.strange = now.strange or time
+    else:
+        now.strange = 0
+    if now.strange and time - now.strange > RELEARN_MS:
+        weight[:] = 0.0
+        now.strange = now.active = 0
+        now.up = now.down = now.residual = now.deviation = now.days = 0.0
+        return
+    if not scored:
+        return
+    share = passed / SLOT_MS
+    now.up = min(max(0.0, now.up + (z - SLACK) * share), 2.0 * DECISION)
+    now.down = min(max(0.0, now.down + (-z - SLACK) * share), 2.0 * DECISION)
+    if now.active == 0:
+        if z > STRANGE or now.up > DECISION:
+            now.active = 1
+        elif z < -STRANGE or now.down > DECISION:
+            now.active = -1
+        now.calm = 0
+        return
+    if abs(z) > NORMAL:
+        now.calm = 0
+    elif now.calm == 0:
+        now.calm = time
+    elif time - now.calm >= CALM_MS:
+        now.active = 0
+        now.up = now.down = 0.0
+
+
+@numba.njit(cache=True)
+def _commit(now: Any, profile: Any, weight: Any) -> None:  # pragma: no cover  # compiled
+    """Learn the half hour that is over, unless anything in it was doubtful, and begin the next."""
+    if now.count and not now.spoiled:
+        slot = now.visit % SLOTS
+        mean = now.sum / now.count
+        typed = 1 + _weekend(now.visit // SLOTS)
+        for kind in (0, typed):
+            if kind == 0 and weight[0, slot] > 0:
+                scored = weight[typed, slot] >= TYPE_VISITS
+                away = mean - (profile[typed, slot] if scored else profile[0, slot])
+                keep = 1.0 - 1.0 / (SLOTS * DEVIATION_DAYS)
+                now.deviation = keep * now.deviation + away * away / SLOTS
+                now.days = keep * now.days + 1.0 / SLOTS
+                spread = max(0.0, now.squares / now.count - away * away)
+                now.noise += (spread - now.noise) / (SLOTS if now.days > 1.0 else 1.0 + SLOTS * now.days)
+            weight[kind, slot] = min(weight[kind, slot] + 1.0, MEMORY_DAYS)
+            profile[kind, slot] += (mean - profile[kind, slot]) / weight[kind, slot]
+        now.range = _range(profile[0], weight[0])
+    now.sum = 0.0
+    now.squares = 0.0
+    now.count = 0
+    now.spoiled = now.active != 0
+
+
+@numba.njit(cache=True)
+def _deviation(now: Any, least: float, rate: float) -> float:  # pragma: no cover  # compiled
+    """Return the standard deviation of the smoothed residual: of days, and of what smoothing leaves of the noise."""
+    prior = least + PRIOR_SHARE * now.range
+    days = (PRIOR_DAYS * prior * prior + now.deviation) / (PRIOR_DAYS + now.days)
+    return np.sqrt(max(days, least * least) + now.noise * rate / (2.0 - rate))
+
+
+@numba.njit(cache=True)
+def _expected(profile: Any, weight: Any, local: int) -> float:  # pragma: no cover  # compiled
+    """Return the profile between the middles of two half hours; NaN where one was never visited."""
+    position = (local % DAY_MS) / SLOT_MS - 0.5
+    first = int(np.floor(position))
+    share = position - first
+    a, b = first % SLOTS, (first + 1) % SLOTS
+    if weight[a] == 0 or weight[b] == 0:
+        return np.nan
+    return (1.0 - share) * profile[a] + share * profile[b]
+
+
+@numba.njit(cache=True)
+def _day_type(weight: Any, local: int) -> int:  # pragma: no cover  # compiled
+    """Return which profile to trust: that of the day's own type once it has been seen often enough."""
+    kind = 1 + _weekend(local // DAY_MS)
+    slot = (local % DAY_MS) // SLOT_MS
+    enough = weight[kind, slot] >= TYPE_VISITS
+    enough = enough and weight[kind, (slot + 1) % SLOTS] >= TYPE_VISITS and weight[kind, slot - 1] >= TYPE_VISITS
+    return kind if enough else 0
+
+
+@numba.njit(cache=True)
+def _weekend(day: int) -> int:  # pragma: no cover  # compiled
+    return 1 if (day + 3) % 7 >= 5 else 0  # 1970-01-01 was a Thursday
+
+
+@numba.njit(cache=True)
+def _warm(weight: Any) -> bool:  # pragma: no cover  # compiled
+    return (weight > 0).sum() >= WARM_SLOTS
+
+
+@numba.njit(cache=True)
+def _range(profile: Any, weight: Any) -> float:  # pragma: no cover  # compiled
+    low, high = np.inf, -np.inf
+    for slot in range(SLOTS):
+        if weight[slot] > 0:
+            low = min(low, profile[slot])
+            high = max(high, profile[slot])
+    return high - low if high > low else 0.0

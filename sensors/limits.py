@@ -1,0 +1,244 @@
+"""Limits and detector settings of a city: one TOML file, every number with its source, checked before it is used.
+
+Numbers stand in the file in the unit of their row and here in SI, except shares of a point's crown or depth.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+from sensors.device import Point
+from sensors.quantity import scale
+from twin.asset import System
+from twin.errors import RefusedError, SettingsError
+
+LevelName: TypeAlias = Literal["red", "orange", "yellow", "blue"]
+LEVELS: Mapping[str, int] = {"red": 1, "orange": 2, "yellow": 3, "blue": 4}
+
+Share: TypeAlias = Literal["crown_m", "depth_m"]
+
+
+class StepRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One limit of a rule: the level that it means, the value, where that comes from, and whether that was checked."""
+
+    level: LevelName
+    at: float
+    source: str
+    verified: bool
+
+
+class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    quantity: str
+    unit: str
+    source: str
+    verified: bool
+    system: System | None = None
+
+
+class LimitRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A safety limit as the file has it; `steps` from the mildest to the worst."""
+
+    rule: str
+    side: Literal["high", "low"]
+    hysteresis: float
+    delay_on_s: float
+    delay_off_s: float
+    steps: tuple[StepRow, ...]
+    share_of: Share | None = None
+
+    def at(self, point: Point) -> list[float] | None:
+        """Return the limits of this rule at `point`, SI, from the mildest; None where it lacks the dimension."""
+        if self.share_of is None:
+            factor, offset = scale(self.unit, self.quantity)
+            return [step.at * factor + offset for step in self.steps]
+        whole = getattr(point, self.share_of)
+        return None if whole is None else [step.at * whole for step in self.steps]
+
+    def margin(self, point: Point) -> float:
+        """Return the hysteresis at `point`, SI."""
+        if self.share_of is None:
+            return self.hysteresis * scale(self.unit, self.quantity)[0]
+        return self.hysteresis * (getattr(point, self.share_of) or 0.0)
+
+    @property
+    def levels(self) -> list[int]:
+        """The levels of the steps, from the mildest."""
+        return [LEVELS[step.level] for step in self.steps]
+
+
+class FlatLineRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a value of this quantity has not moved for too long."""
+
+    tolerance: float
+    readings: int
+    duration_s: float
+    level: LevelName
+    zero_is_normal: bool = False
+
+
+class RateRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How far a value of this quantity may move within a minute."""
+
+    least: float
+    level: LevelName
+    share: float = 0.0
+    side: Literal["both", "rise", "fall"] = "both"
+
+
+class SeasonalRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How exactly a value of this quantity can be expected to follow its profile."""
+
+    least: float
+    level: LevelName
+
+
+class Silence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a device has been silent for too long."""
+
+    intervals: float
+    grace_s: float
+    level: LevelName
+    source: str
+    verified: bool
+
+
+class Calendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What day and hour it is in the city."""
+
+    utc_offset_h: float
+
+    @property
+    def offset(self) -> timedelta:
+        """What local time is ahead of UTC."""
+        return timedelta(hours=self.utc_offset_h)
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    silence: Silence
+    calendar: Calendar
+    limit: tuple[LimitRow, ...] = ()
+    flat_line: tuple[FlatLineRow, ...] = ()
+    rate_of_change: tuple[RateRow, ...] = ()
+    seasonal: tuple[SeasonalRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Everything that a city calls abnormal; made by `load`."""
+
+    limits: tuple[LimitRow, ...]
+    silence: Silence
+    flat_line: tuple[FlatLineRow, ...]
+    rate_of_change: tuple[RateRow, ...]
+    seasonal: tuple[SeasonalRow, ...]
+    calendar: Calendar
+
+    def limits_of(self, quantity: str, system: System) -> list[LimitRow]:
+        """Return the safety limits that hold for `quantity` in `system`."""
+        return [row for row in self.limits if row.quantity == quantity and row.system in {None, system}]
+
+
+class _Scoped(Protocol):
+    @property
+    def quantity(self) -> str: ...
+    @property
+    def system(self) -> System | None: ...
+
+
+_AnyRow = TypeVar("_AnyRow", bound=_Scoped)
+
+
+def row_of(rows: Iterable[_AnyRow], quantity: str, system: System) -> _AnyRow | None:
+    """Return the row for `quantity` in `system`: its own, or the one without a system, or None."""
+    found = {row.system: row for row in rows if row.quantity == quantity}
+    return found.get(system) or found.get(None)
+
+
+def load(path: Path | None = None) -> Limits:
+    """Return the limits in the file at `path`, or the packaged ones; SettingsError with the file and the place.
+
+    >>> [row.rule for row in load().limits_of("combustible_gas", System.GAS)]
+    ['combustible_gas_high']
+    """
+    if path is None:
+        where, text = "limits.toml (packaged)", (resources.files("sensors") / "limits.toml").read_text("utf-8")
+    else:
+        where, text = str(path), _text(path)
+    try:
+        read = msgspec.convert(tomllib.loads(text), _File, strict=False)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(str(error), where=where, expected="a TOML file") from None
+    except msgspec.ValidationError as error:
+        what, _, place = str(error).partition(" - at ")
+        raise SettingsError(what, where=f"{where}: {place.strip('`$.') or 'top'}") from None
+    _check(read, where)
+    return Limits(read.limit, read.silence, read.flat_line, read.rate_of_change, read.seasonal, read.calendar)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        raise SettingsError("no such file", where=str(path), code="E_MISSING") from None
+    except OSError as error:
+        raise SettingsError(error.strerror or "cannot be read", where=str(path)) from None
+    except UnicodeDecodeError:
+        raise SettingsError("is not UTF-8", where=str(path), expected="a TOML file") from None
+
+
+def _check(read: _File, where: str) -> None:
+    tables: Mapping[str, Sequence[_Row]] = {
+        "limit": read.limit,
+        "flat_line": read.flat_line,
+        "rate_of_change": read.rate_of_change,
+        "seasonal": read.seasonal,
+    }
+    for table, rows in tables.items():
+        seen: set[Any] = set()
+        for number, row in enumerate(rows, start=1):
+            place = f"{where}: {table} {number} ({getattr(row, 'rule', row.quantity)})"
+            key = row.rule if isinstance(row, LimitRow) else (row.quantity, row.system)
+            if key in seen:
+                raise SettingsError("stands twice", where=place, expected="each rule, or quantity and system, once")
+            seen.add(key)
+            _check_row(row, place)
+    if read.silence.intervals <= 0 or read.silence.grace_s < 0:
+        raise SettingsError("is not positive", where=f"{where}: silence", expected="intervals > 0, grace_s >= 0")
+
+
+def _check_row(row: _Row, place: str) -> None:
+    try:
+        scale(row.unit, row.quantity)
+    except RefusedError as error:
+        raise SettingsError(error.what, where=place, expected=error.expected) from None
+    for name in ("hysteresis", "delay_on_s", "delay_off_s", "tolerance", "readings", "duration_s", "least", "share"):
+        if getattr(row, name, 0.0) < 0:
+            raise SettingsError(f"{name} is {getattr(row, name)}", where=place, expected="0 or more")
+    if isinstance(row, RateRow | SeasonalRow) and row.least == 0:
+        raise SettingsError("least is 0", where=place, expected="more than 0")
+    if isinstance(row, LimitRow):
+        _check_steps(row, place)
+
+
+def _check_steps(row: LimitRow, place: str) -> None:
+    """Refuse steps that do not become worse in both level and value: the commonest slip in such a file."""
+    if not row.rule.endswith(f"_{row.side}"):
+        raise SettingsError(f"is {row.side}", where=place, expected=f"a rule called …_{row.side}")
+    if not row.steps:
+        raise SettingsError("has no steps", where=place, expected="at least one")
+    sign = 1 if row.side == "high" else -1
+    for mild, worse in zip(row.steps, row.steps[1:], strict=False):
+        if LEVELS[worse.level] >= LEVELS[mild.level] or sign * worse.at <= sign * mild.at:
+            raise SettingsError(
+                f"{worse.level} at {worse.at:g} stands after {mild.level} at {mild.at:g}",
+                where=place,
+                expected=f"steps from the mildest to the worst, {'rising' if sign > 0 else 'falling'}",
+            )
