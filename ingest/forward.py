@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -12,8 +12,10 @@ import structlog
 
 from ingest.spool import Quarantined, Reader, Spool, Spooled
 from ingest.store import ReadingStore, Written
+from sensors.alarm_log import AlarmLog
 from sensors.clock import Clock, to_ms
-from sensors.detection import Detection, Detector
+from sensors.detection import Detection
+from sensors.detection.pipeline import Pipeline
 from sensors.reading import Batch
 from twin.errors import BusyError, UnavailableError
 
@@ -45,14 +47,23 @@ def join(batches: Sequence[Batch], now: int) -> Batch:
 class StoreForwarder:
     """Writes what is spooled into the reading store, and enters what became of it in the ledger.
 
-    `names` maps series to ``device/point``, for readings that the store refuses.
+    `check` flags quality; `names` maps series to ``device/point``, for readings that the store refuses.
     """
 
-    def __init__(self, spool: Spool, store: ReadingStore, clock: Clock, names: Callable[[], Mapping[int, str]]) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        store: ReadingStore,
+        clock: Clock,
+        *,
+        check: Callable[[Batch], Batch],
+        names: Callable[[], Mapping[int, str]],
+    ) -> None:
         self.available = True
         self._spool = spool
         self._store = store
         self._clock = clock
+        self._check = check
         self._names = names
         self._cursor = spool.cursor(Reader.STORED)
 
@@ -79,7 +90,7 @@ class StoreForwarder:
         spooled = self._spool.batches(self._cursor)
         if not spooled:
             return False
-        batch = join([one.batch for one in spooled], to_ms(self._clock.now()))
+        batch = self._check(join([one.batch for one in spooled], to_ms(self._clock.now())))
         written = self._store.write(batch)
         self._spool.stored(spooled[-1].id, written.stored, written.duplicates, self._conflicts(batch, written))
         self._cursor = spooled[-1].id
@@ -110,8 +121,8 @@ class DetectionForwarder:
     def __init__(
         self,
         spool: Spool,
-        pipeline: Detector,
-        apply: Callable[[Iterable[Detection]], object],
+        pipeline: Pipeline,
+        alarms: AlarmLog,
         clock: Clock,
         *,
         recording: bool,
@@ -119,7 +130,8 @@ class DetectionForwarder:
         self.available = True
         self._spool = spool
         self._pipeline = pipeline
-        self._apply = apply
+        self._alarms = alarms
+        self._reconciled = False
         self._clock = clock
         self._recording = recording
         self._cursor = self._checkpointed = spool.cursor(Reader.DETECTED)
@@ -132,12 +144,18 @@ class DetectionForwarder:
         if state is not None:
             pipeline.load(state)
 
-    def replace(self, pipeline: Detector) -> None:
+    @property
+    def degraded(self) -> list[str]:
+        """Detectors that have failed and are switched off."""
+        return sorted(self._pipeline.degraded)
+
+    def replace(self, pipeline: Pipeline) -> None:
         """Go on with a pipeline built for a changed registry; it takes over the state of the old one."""
         pipeline.load(self._pipeline.save())
         self._pipeline = pipeline
+        self._reconciled = False
 
-    def run(self, stop: threading.Event, changed: Callable[[], Detector | None]) -> None:
+    def run(self, stop: threading.Event, changed: Callable[[], Pipeline | None]) -> None:
         """Detect until `stop`; `changed` gives a new pipeline when the registry has changed."""
         wait_s = RETRY_S[0]
         while not stop.is_set():
@@ -162,6 +180,9 @@ class DetectionForwarder:
     def step(self) -> bool:
         """Hand the next batches (or the passing of time) to detection; whether there were any."""
         self._flush()
+        if not self._reconciled:
+            self._alarms.reconcile(self._pipeline.standing)
+            self._reconciled = True
         spooled = self._spool.batches(self._ahead)
         for one in self._steps(spooled):
             self._update(one)
@@ -179,7 +200,7 @@ class DetectionForwarder:
             self._spool.detected(self._cursor, self._pipeline.save())
             self._checkpointed = self._cursor
 
-    def _steps(self, spooled: Sequence[Spooled]) -> Iterable[Batch]:
+    def _steps(self, spooled: Sequence[Spooled]) -> Iterator[Batch]:
         """Yield what detection is to be given; the cursors move first, since nothing is given twice."""
         if not self._recording:
             if spooled:
@@ -202,7 +223,7 @@ class DetectionForwarder:
     def _flush(self) -> None:
         """Apply what was detected; what the alarm log cannot take now stays for the next time."""
         if self._unapplied:
-            self._apply(self._unapplied)
+            self._alarms.apply(self._unapplied)
             self._unapplied = []
 
 

@@ -15,7 +15,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """How ingest is doing.
 
     `beat` is machine time, `city_time` the city's; both aware UTC. `last_message` is machine time of the newest
-    message, `spooled` the readings not yet in the store, `undetected` the readings not yet seen by detection.
+    message, `spooled` the readings not yet in the store, `undetected` those that detection has not checkpointed,
+    `detectors_off` the detectors that failed.
     """
 
     beat: datetime
@@ -33,6 +34,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: int
     store_ok: bool
     alarms_ok: bool
+    detectors_off: list[str]
 
     @property
     def alive(self) -> bool:

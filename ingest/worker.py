@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -29,9 +29,12 @@ from ingest.spool import Spool
 from ingest.status import BEAT, Status
 from ingest.store import ReadingStore
 from ingest.topic import Channel, clock_topic, subscription
+from sensors.alarm_log import AlarmLog
 from sensors.clock import Clock, ManualClock
-from sensors.detection import Detection, Detector
+from sensors.detection.pipeline import Pipeline
 from sensors.device import Device
+from sensors.quality import GrossRange
+from sensors.reading import Batch
 from sensors.registry import Registry
 from twin.errors import BusyError, UnavailableError
 
@@ -58,7 +61,7 @@ class Limits:
 class Worker:
     """Takes in one district until told to stop.
 
-    `pipeline` builds detection for the devices of the registry, `apply` is the alarm log's. A `ManualClock` makes the
+    `pipeline` builds detection for the devices of the registry. A `ManualClock` makes the
     city a recording, whose time a replay moves; any other clock runs by itself.
     """
 
@@ -70,8 +73,8 @@ class Worker:
         spool: Spool,
         store: ReadingStore,
         registry: Registry,
-        pipeline: Callable[[Sequence[Device]], Detector],
-        apply: Callable[[Iterable[Detection]], object],
+        pipeline: Callable[[Sequence[Device]], Pipeline],
+        alarms: AlarmLog,
         clock: Clock,
         limits: Limits | None = None,
     ) -> None:
@@ -85,7 +88,8 @@ class Worker:
         self._version = -1
         self._devices: list[Device] = []
         self._admission = Admission((), future=self._limits.future, history=self._limits.history)
-        self._changed: Detector | None = None
+        self._quality = GrossRange(())
+        self._changed: Pipeline | None = None
         self._last_message: datetime | None = None
         self._inbox = Inbox(WINDOW)
         self._connection = self._connect(address)
@@ -94,8 +98,8 @@ class Worker:
         self._intake = Intake(
             spool, self._admission, NativeDecoder(), clock, clock_topic=clock_topic(district), refresh=self._refreshed
         )
-        self._storing = StoreForwarder(spool, store, clock, self._names)
-        self._detecting = DetectionForwarder(spool, pipeline(self._devices), apply, clock, recording=self._recording)
+        self._storing = StoreForwarder(spool, store, clock, check=self._check, names=self._names)
+        self._detecting = DetectionForwarder(spool, pipeline(self._devices), alarms, clock, recording=self._recording)
 
     @property
     def _recording(self) -> bool:
@@ -139,6 +143,7 @@ class Worker:
                 return
             self._devices = devices
             self._admission = Admission(devices, future=self._limits.future, history=self._limits.history)
+            self._quality = GrossRange(devices)
             self._changed = self._pipeline(devices)
             self._version = version
             logger.info("registry_loaded", version=version, devices=len(devices))
@@ -203,10 +208,13 @@ class Worker:
         self.reload()
         return self._admission
 
-    def _take_changed(self) -> Detector | None:
+    def _take_changed(self) -> Pipeline | None:
         with self._lock:
             changed, self._changed = self._changed, None
         return changed
+
+    def _check(self, batch: Batch) -> Batch:
+        return self._quality.check(batch)
 
     def _names(self) -> Mapping[int, str]:
         return {point.series: f"{device.id}/{point.name}" for device in self._devices for point in device.points}
@@ -243,6 +251,7 @@ class Worker:
             quarantined=ledger.quarantined,
             store_ok=self._storing.available,
             alarms_ok=self._detecting.available,
+            detectors_off=self._detecting.degraded,
         )
 
 

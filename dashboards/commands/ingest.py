@@ -40,12 +40,22 @@ def ingest(
 ) -> None:
     """Take in readings of the city's district until stopped: check, keep, receipt, store, detect, raise alarms."""
     settings = settings_of(ctx)
-    city_clock = ManualClock(from_ms(0)) if clock is CityClock.RECORDING else clock_of(settings)
+    city_clock = recording_clock(settings) if clock is CityClock.RECORDING else clock_of(settings)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with worker_of(settings, city_clock) as worker:
         worker.run(stop)
+
+
+def recording_clock(settings: Settings) -> ManualClock:
+    """Return a clock for a replay to move; it goes on where the last one stood."""
+    from ingest.spool import Spool
+
+    spool = Spool(settings.resolve(settings.ingest.spool))
+    last = spool.status()
+    spool.close()
+    return ManualClock(last.city_time if last and last.recording else from_ms(0))
 
 
 @contextmanager
@@ -54,9 +64,9 @@ def worker_of(settings: Settings, clock: Clock) -> Generator[Worker]:
     from ingest.spool import Spool
     from ingest.store import open_store
     from ingest.worker import Limits, Worker
+    from sensors import limits as detection_limits
     from sensors.alarm_log import AlarmLog
-    from sensors.detection.pipeline import build
-    from sensors.limits import read_limits
+    from sensors.detection.pipeline import Pipeline
     from sensors.operations import connect
     from sensors.registry import Registry
 
@@ -64,7 +74,7 @@ def worker_of(settings: Settings, clock: Clock) -> Generator[Worker]:
     spool = Spool(settings.resolve(settings.ingest.spool))
     store = open_store(settings.store_url(), settings.store.token.get_secret_value())
     path = settings.detection.limits
-    limits = read_limits(None if path is None else settings.resolve(path))
+    limits = detection_limits.load(None if path is None else settings.resolve(path))
     disabled = settings.detection.disabled
     try:
         yield Worker(
@@ -73,8 +83,8 @@ def worker_of(settings: Settings, clock: Clock) -> Generator[Worker]:
             spool=spool,
             store=store,
             registry=Registry(engine),
-            pipeline=lambda devices: build(devices, limits, disabled),
-            apply=AlarmLog(engine, clock).apply,
+            pipeline=lambda devices: Pipeline.build(devices, limits, disabled),
+            alarms=AlarmLog(engine, clock),
             clock=clock,
             limits=Limits(timedelta(seconds=settings.ingest.future_s), timedelta(days=settings.ingest.history_days)),
         )

@@ -22,6 +22,7 @@ from ingest.mqtt import Address, Connection, Delivery, Version
 from ingest.spool import Spool
 from ingest.store.sqlite import SqliteStore
 from ingest.worker import Worker
+from sensors.alarm_log import AlarmLog
 from sensors.clock import Clock, SystemClock, to_ms
 from sensors.detection import Detection
 from sensors.device import Device, DeviceId, Point
@@ -112,11 +113,13 @@ def pressure_device(name: str, district: str = DISTRICT) -> Device:
     )
 
 
-class RecordingDetector:
-    """Keeps what it is given, as a detector would see it."""
+class RecordingPipeline:
+    """Keeps what it is given, as detectors would see it."""
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
+        self.standing: set[tuple[str, str]] = set()
+        self.degraded: dict[str, str] = {}
 
     def update(self, batch: Batch) -> list[Detection]:
         self.batches.append(batch)
@@ -140,7 +143,7 @@ class City:
     folder: Path
     address: Address
     clock: Clock = field(default_factory=SystemClock)
-    detector: RecordingDetector = field(default_factory=RecordingDetector)
+    detector: RecordingPipeline = field(default_factory=RecordingPipeline)
     district: str = DISTRICT
 
     def __post_init__(self) -> None:
@@ -161,7 +164,7 @@ class City:
             store=self.store,
             registry=self.registry,
             pipeline=lambda _devices: self.detector,
-            apply=list,
+            alarms=AlarmLog(self.engine, self.clock),
             clock=self.clock,
         )
 
