@@ -72,7 +72,7 @@ def elements(content: IfcContent) -> list[Element]:
     placed = content.frame.apply(
         np.array([np.zeros(3) if origin is None else origin for origin in origins]).reshape(-1, 3)
     )
-    points = shapely.points(placed)
+    points = [Point(place) for place in placed]
     return [
         _element(content, entity, guids, None if origin is None else point)
         for entity, origin, point in zip(chosen, origins, points, strict=True)

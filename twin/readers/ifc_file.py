@@ -1,9 +1,9 @@
-"""Open an IFC file: header, schema, encoding and completeness are checked before the library sees a byte.
+r"""Open an IFC file: header, schema, encoding and completeness are checked before the library sees a byte.
 
 ifcopenshell 0.9 reads IFC2X3, IFC4 and IFC4X3_ADD2. Files of the release candidates in between are opened as
 IFC4X3_ADD2 (179 of 179 real files opened so), and the alias is recorded, since a candidate's attributes may differ.
 It also fails on a UTF-8 byte order mark, and drops every byte above 127, which ISO 10303-21 does not allow in a string
-but many Chinese exporters write; such text is rewritten as the standard's ``\\X2\\`` escapes first.
+but many Chinese exporters write; such text is rewritten as the standard's ``\X2\`` escapes first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +110,7 @@ def _declared_schema(path: Path, body: bytes) -> str:
 
 
 def _escaped(path: Path, body: bytes) -> tuple[bytes, str]:
-    """Return the file in ASCII, raw UTF-8 or GB 18030 text as ``\\X2\\`` and ``\\X4\\`` escapes (ISO 10303-21, 6.4.3)."""
+    r"""Return the file in ASCII, raw UTF-8 or GB 18030 text escaped by ``\X2\`` or ``\X4\`` (ISO 10303-21, 6.4.3)."""
     if body.isascii():
         return body, "ascii"
     for encoding in ("utf-8", "gb18030"):
@@ -146,7 +146,7 @@ def _parsed(path: Path, rewritten: bytes | None) -> ifcopenshell.file:
 
 
 @contextmanager
-def quiet_stdout() -> Iterator[None]:
+def quiet_stdout() -> Generator[None]:
     """Keep what the library's kernel prints out of this process's standard output.
 
     It writes from C++, past `sys.stdout`, so file descriptor 1 itself is turned away while the block runs: for a worker

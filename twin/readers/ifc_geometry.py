@@ -117,7 +117,7 @@ def _is_body(part: entity_instance) -> bool:
 
 def _mesh(file: ifcopenshell.file, todo: Mapping[StepId, entity_instance], result: Geometry) -> None:
     settings = ifcopenshell.geom.settings()
-    settings.set("weld-vertices", False)  # vertices stay apart at edges, so that normals are the kernel's own
+    settings.set("weld-vertices", False)  # noqa: FBT003 - the library's signature; vertices stay apart at edges, so that normals are the kernel's own
     shapes = _Shapes()
     returned: set[StepId] = set()
     for shape in _iterate(settings, file, list(todo.values())):
