@@ -18,7 +18,7 @@ import msgspec
 
 from twin import crs as reference
 from twin import geopackage, records
-from twin.asset import Asset
+from twin.asset import Asset, AssetId, System
 from twin.errors import CrsError, InputError, UnknownError
 from twin.geopackage import Table
 from twin.model import Decision, Issue, Model, Placement
@@ -222,6 +222,15 @@ class City:
             if found is not None:
                 return found
         raise UnknownError(f"no asset {asset!r}", where=str(self.path), expected="an id such as water.inp:link:P-101")
+
+    def nodes_named(self, system: System) -> dict[str, AssetId]:
+        """Return the ids of the nodes of `system` by name; a name that several have is left out."""
+        named: dict[str, AssetId | None] = {}
+        query = "SELECT name, substr(asset, length(source) + 7), asset FROM nodes WHERE system = ?"
+        for name, own, asset in self._db.execute(query, (system.value,)):  # "{source}:node:{own}"
+            for known in {name, own}:
+                named[known] = None if named.get(known, asset) != asset else AssetId(asset)
+        return {name: asset for name, asset in named.items() if asset is not None}
 
     def counts(self) -> dict[str, int]:
         """Return how many rows each table of assets has."""

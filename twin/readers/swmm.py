@@ -10,20 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from shapely import Polygon
 
-from twin.asset import Attribute, Link, LinkKind, Node, NodeKind, System, Zone, ZoneKind, asset_id
+from twin.asset import Attribute, Link, LinkKind, Node, NodeKind, System, asset_id
 from twin.errors import InputError
 from twin.model import Issue, Model, ReadRequest
-from twin.readers import layout
+from twin.readers import layout, subcatchments
 from twin.readers.epanet import FLOW_UNITS, FOOT_M
 from twin.readers.inp import Inp, Line, read_inp, section_names
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _ACRE_M2 = 43_560 * FOOT_M**2
 _HECTARE_M2 = 10_000.0
@@ -297,7 +293,7 @@ def _model(
     names, link_names = [node.name for node in nodes.values()], [link.name for link in links.values()]
     points = drawing.node_geometry(names)
     lines = drawing.link_geometry((link.name, *link.ends) for link in links.values())
-    areas, zone_names = _areas(inp)
+    areas, zone_names = subcatchments.areas(inp)
     place = layout.stand(np.concatenate([points, areas]), path, request)
     issues: list[Issue] = [*inp.issues, *layout.undrawn(points, names, "nodes")]
     issues += [*layout.undrawn(lines, link_names, "links"), *layout.undrawn(areas, zone_names, "subcatchments")]
@@ -322,7 +318,15 @@ def _model(
             _made_link(link, line, levels, **identity)
             for link, line, levels in zip(links.values(), lines, zip(starts, ends, strict=True), strict=True)
         ],
-        zones=_zones(inp, units, place.moved(areas), **identity),
+        zones=subcatchments.zones(
+            inp,
+            place.moved(areas),
+            system,
+            request.source,
+            tags=drawing.zone_tags,
+            length_m=units.length,
+            area_m2=units.area,
+        ),
         issues=issues,
         account=account,
     )
@@ -331,43 +335,6 @@ def _model(
 def _end_level(node: _Draft, link: _Draft, units: _Units) -> float | None:
     """Return the level at the downstream end; only conduits name one, pumps, weirs and the like end at the invert."""
     return _level(node, link.offsets[1] if link.kind is LinkKind.CONDUIT else None, units)
-
-
-def _areas(inp: Inp) -> tuple[NDArray[np.object_], list[str]]:
-    corners: dict[str, list[tuple[float, float]]] = {}
-    for line in inp.lines("POLYGONS"):
-        corner = line.number_at(1, "x"), line.number_at(2, "y")
-        corners.setdefault(line.text(0, "subcatchment").upper(), []).append(corner)
-    names = [line.text(0, "name") for line in inp.lines("SUBCATCHMENTS")]
-    areas = np.empty(len(names), dtype=object)
-    for index, name in enumerate(names):
-        ring = corners.get(name.upper(), [])
-        areas[index] = Polygon(ring) if len(ring) > 2 else Polygon()
-    return areas, names
-
-
-def _zones(
-    inp: Inp, units: _Units, areas: NDArray[np.object_], *, system: System, source: str, drawing: layout.Layout
-) -> list[Zone]:
-    zones: dict[str, Zone] = {}
-    for line, area in zip(inp.lines("SUBCATCHMENTS"), areas, strict=True):
-        name = line.text(0, "name")
-        if name.upper() in zones:
-            raise line.error(f"{name!r} is there already", "names used once", "E_ID")
-        properties: dict[str, Attribute] = {
-            "rain_gage": line.maybe(1),
-            "outlet": line.maybe(2),
-            "area_m2": line.maybe_number(3, "area") * units.area,
-            "impervious_share": line.maybe_number(4, "imperviousness") / 100,
-            "width_m": line.maybe_number(5, "width") * units.length,
-            "slope": line.maybe_number(6, "slope") / 100,
-        }
-        if tag := drawing.zone_tags.get(name.upper()):
-            properties["tag"] = tag
-        zones[name.upper()] = Zone(
-            asset_id(source, "zone", name), name, system, ZoneKind.SUBCATCHMENT, area, properties
-        )
-    return list(zones.values())
 
 
 def _service(tag: str) -> str | None:

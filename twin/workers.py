@@ -1,0 +1,144 @@
+"""Processes that read files apart from the caller: one that hangs, dies or eats memory takes nothing with it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import resource
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from twin.errors import ChengmaiError, InputError
+from twin.model import Model, ReadRequest
+from twin.readers import reader_for
+
+_GOODBYE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A model, or the error that refused the file; and the most memory the process held while reading, in MB."""
+
+    model: Model | None
+    error: ChengmaiError | None
+    peak_mb: float
+
+
+def read(path: Path, request: ReadRequest) -> Outcome:
+    """Read one file in this process; whatever goes wrong is in the outcome."""
+    _forget_peak()
+    model, error = None, None
+    try:
+        model = reader_for(path)[1].read(path, request)
+    except ChengmaiError as refused:
+        error = refused
+    except RecursionError:
+        error = InputError("is nested too deeply", where=str(path), code="E_FORMAT")
+    except MemoryError:
+        error = InputError("needs more memory than there is", where=str(path), code="E_MEMORY")
+    except Exception as bug:  # noqa: BLE001  # a reader's bug refuses its file and no other; the receipt says it
+        error = InputError(f"the reader failed: {type(bug).__name__}: {bug}"[:300], where=str(path), code="E_READER")
+    return Outcome(model, error, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+class Workers:
+    """A pool of reading processes, started when needed and kept warm; each reads one file at a time.
+
+    `read` may be called from `count` threads at once. A file that takes longer than `timeout_s` has its process
+    killed and is refused with E_TIMEOUT.
+    """
+
+    def __init__(self, count: int, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._idle: queue.Queue[_Worker | None] = queue.Queue(maxsize=count)
+        for _ in range(count):
+            self._idle.put(None)
+
+    def read(self, path: Path, request: ReadRequest) -> Outcome:
+        """Read one file in a process of its own."""
+        worker = self._idle.get()
+        try:
+            worker = worker or _Worker()
+            outcome = worker.read(path, request, self._timeout_s)
+            if not worker.alive:
+                worker = None
+        finally:
+            self._idle.put(worker)
+        return outcome
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while not self._idle.empty():
+            worker = self._idle.get()
+            if worker is not None:
+                worker.stop()
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
+    def read(self, path: Path, request: ReadRequest, timeout_s: float) -> Outcome:
+        try:
+            self._pipe.send((path, request))
+            if self._pipe.poll(timeout_s):
+                outcome: Outcome = self._pipe.recv()
+                return outcome
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            self.stop()
+            code = self._process.exitcode
+            return Outcome(None, InputError(f"the reader died (exit {code})", where=str(path), code="E_CRASH"), 0.0)
+        self._process.kill()
+        self.stop()
+        late = InputError(f"took longer than {timeout_s:g} s to read", where=str(path), code="E_TIMEOUT")
+        return Outcome(None, late, 0.0)
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):  # a dead process has closed its end
+            self._pipe.send(None)
+        self._process.join(_GOODBYE_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._pipe.close()
+
+
+def _serve(pipe: Connection) -> None:
+    """Read files as they are asked for, until told to stop or left alone."""
+    sys.stdout.flush()
+    os.dup2(2, 1)  # libraries print debug text; standard output belongs to the receipts
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        if task is None:
+            return
+        path, request = task
+        pipe.send(read(path, request))
+
+
+def _forget_peak() -> None:
+    """Make the process's memory high-water mark start anew (Linux: proc_pid_clear_refs(5), value 5)."""
+    with contextlib.suppress(OSError):  # other systems keep one mark for the process's life
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
