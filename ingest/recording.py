@@ -101,7 +101,7 @@ def read_recording(
         )
     left_out = [str(name) for name in frame.columns if name not in numbers.columns]
     values = numbers.to_numpy(np.float64, na_value=np.nan)
-    values[~np.isfinite(values)] = np.nan
+    values = np.where(np.isfinite(values), values, np.nan)
     index = pd.DatetimeIndex(numbers.index).as_unit("ms").asi8
     return Recording(index, {str(name): values[:, at] for at, name in enumerate(numbers.columns)}, left_out)
 
