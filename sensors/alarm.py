@@ -232,6 +232,22 @@ def acknowledge(alarm: Alarm, *, by: str, comment: str, at: datetime) -> Step | 
     return done, _transition(alarm, done, at, Event.ACKNOWLEDGED, by=by, comment=comment)
 
 
+def forget(alarm: Alarm, at: datetime) -> Step:
+    """Return an active alarm cleared because no detector holds its condition any longer.
+
+    `changed` steps back behind the newest detection: should that be fed again, as after a crash, it raises the alarm
+    anew instead of being taken for one seen before.
+    """
+    done = replace(
+        alarm,
+        condition=Condition.NORMAL,
+        cleared=at,
+        changed=alarm.changed - timedelta(milliseconds=1),
+        version=alarm.version + 1,
+    )
+    return done, _transition(alarm, done, at, Event.CLEARED, comment="no detector holds it any longer")
+
+
 def _clear(alarm: Alarm, detection: Detection, at: datetime) -> Step:
     done = replace(
         alarm,

@@ -72,19 +72,8 @@ class AlarmLog:
         with writing(self._engine) as connection:
             changes = _Changes(connection)
             for alarm in _alarms(connection, alarms.c.open, alarms.c.condition == Condition.ACTIVE.value):
-                if (alarm.subject, alarm.rule) in standing:
-                    continue
-                over = Detection(
-                    alarm.subject,
-                    alarm.rule,
-                    alarm.kind,
-                    active=False,
-                    level=alarm.level,
-                    time=max(to_ms(at), to_ms(alarm.changed) + 1),
-                )
-                step = machine.take(alarm, over, at)
-                if step is not None:
-                    changes.note(step)
+                if (alarm.subject, alarm.rule) not in standing:
+                    changes.note(machine.forget(alarm, at))
             return changes.write()
 
     def acknowledge(self, alarm_id: int, *, by: str, comment: str = "", version: int) -> Alarm:

@@ -70,18 +70,18 @@ def _en(alarm: Alarm) -> str:
     where = f"{_subject(alarm)} ({_asset(alarm)})" if alarm.asset else _subject(alarm)
     what = CATALOGUE[alarm.quantity].en if alarm.quantity in CATALOGUE else "value"
     value, limit = _shown(alarm, alarm.value), _shown(alarm, alarm.limit)
-    said = f"{where}: {what} {value}".rstrip()
+    said = f"{where}: {what}{value}"
     match alarm.kind:
         case DetectionKind.LIMIT:
             side = "below" if _below(alarm) else "above"
-            return f"{said}, {side} the {LEVELS['en'][alarm.level - 1]} limit of {limit}."
+            return f"{said}, {side} the {LEVELS['en'][alarm.level - 1]} limit of{limit}."
         case DetectionKind.SILENCE:
             return f"{where}: no contact, nothing for more than 3 reporting intervals."
         case DetectionKind.FLAT_LINE:
             return f"{said}, unchanged for too long; the sensor may be stuck."
         case DetectionKind.RATE_OF_CHANGE:
             verb = "fell" if _below(alarm) else "rose"
-            return f"{where}: {what} {verb} suddenly to {value}{_instead_en(alarm)}."
+            return f"{where}: {what} {verb} suddenly to{value}{_instead_en(alarm)}."
         case DetectionKind.SEASONAL:
             side = "low" if _below(alarm) else "high"
             return f"{said}, {side} for this time of day{_instead_en(alarm)}."

@@ -45,7 +45,7 @@ def list_(
     for alarm in found:
         word, state = LEVELS[language][alarm.level - 1], STATES[language][alarm.state.value]
         table.add_row(str(alarm.id), word, _local(alarm.onset, settings), state, sentence(alarm, language))
-    Console().print(table)
+    Console(emoji=False, markup=False, highlight=False).print(table)  # an asset id such as a:link:b is no emoji
 
 
 @app.command("show")

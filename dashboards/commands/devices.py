@@ -59,7 +59,7 @@ def list_(
         every = f"{device.interval.total_seconds():g} s"
         name = f"{device.name} (retired)" if device.retired else device.name
         table.add_row(device.id, device.system.value, points, every, device.asset or "", name)
-    Console().print(table)
+    Console(emoji=False, markup=False, highlight=False).print(table)  # an asset id such as a:link:b is no emoji
 
 
 @app.command("show")
