@@ -51,9 +51,12 @@ def make_water(streets: Streets, blocks: Sequence[Block], rng: random.Random) ->
         place = "/".join(sorted({s.street.name for s in streets.at(key)}))
         net.add_node(_corner(key), "junction", streets.corner(key, water_line), COVER_M, place=place)
     lanes: dict[str, list[Lane]] = {}
+    cuts = _cuts(streets)
     for block in blocks:
+        number = _side(block.parcel.centroid, cuts)
+        own = [(segment, line) for segment, line in mains if dma_of(segment.a) == number]
         for row in block.rows:
-            lane = lane_of(row, LANE_BEHIND_M, mains)
+            lane = lane_of(row, LANE_BEHIND_M, own)
             lanes.setdefault(lane.segment.name, []).append(lane)
     for segment, line in mains:
         _street(net, segment, line, lanes.get(segment.name, []), rng)
@@ -176,21 +179,21 @@ def _supply(net: Net, streets: Streets) -> None:
 
 
 def _areas(streets: Streets, blocks: Sequence[Block]) -> dict[str, Polygon]:
-    """Return the area of each DMA: its blocks with the streets up to the boundary valves."""
-    cuts = [_line_of_column(streets, 2), _line_of_column(streets, 4)]
+    """Return the area of each DMA: its blocks, with the streets whose mains it feeds."""
+    cuts = _cuts(streets)
     areas: dict[str, Polygon] = {}
-    for number in (1, 2, 3):
+    for number in (3, 2, 1):  # the street on a boundary belongs to its east
         own = [b.parcel for b in blocks if _side(b.parcel.centroid, cuts) == number]
-        area = unary_union(own).buffer(16.0, join_style="mitre").buffer(-1.0, join_style="mitre")
-        for other in areas.values():
-            area = area.difference(other)
+        others = [b.parcel for b in blocks if _side(b.parcel.centroid, cuts) != number]
+        area = unary_union(own).buffer(17.0, join_style="mitre").difference(unary_union([*others, *areas.values()]))
         whole = area if isinstance(area, Polygon) else max(area.geoms, key=lambda g: g.area)
         areas[f"DMA{number}"] = Polygon(whole.exterior)
-    return areas
+    return dict(sorted(areas.items()))
 
 
-def _line_of_column(streets: Streets, column: int) -> LineString:
-    return LineString([streets.crossings[column, j] for j in range(5)])
+def _cuts(streets: Streets) -> list[LineString]:
+    """Return the columns that bound the DMAs in the east."""
+    return [LineString([streets.crossings[column, j] for j in range(5)]) for column in (2, 4)]
 
 
 def _side(point: Point, cuts: Sequence[LineString]) -> int:
