@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from dashboards.city_view import CityView, facts
 from dashboards.live import Broadcast, same_origin
-from dashboards.queries import Observer, alarm_row
+from dashboards.queries import Observer
 from sensors.alarm_log import AlarmLog
 from twin.errors import BusyError, ChengmaiError, InputError, RefusedError, StaleError, UnavailableError, UnknownError
 
@@ -61,7 +61,7 @@ def mount(server: FastAPI, *, alarms: AlarmLog, city: CityView, observer: Observ
     server.add_exception_handler(ChengmaiError, refused)
     server.include_router(_map_routes(city, observer))
     server.include_router(_state_routes(city, observer, broadcast))
-    server.include_router(_alarm_routes(alarms, city, broadcast))
+    server.include_router(_alarm_routes(alarms, observer, broadcast))
 
     async def nothing() -> Response:
         return answer({"error": "E_UNKNOWN", "message": "no such path"}, 404)
@@ -155,7 +155,7 @@ def _state_routes(city: CityView, observer: Observer, broadcast: Broadcast) -> A
     return router
 
 
-def _alarm_routes(alarms: AlarmLog, city: CityView, broadcast: Broadcast) -> APIRouter:
+def _alarm_routes(alarms: AlarmLog, observer: Observer, broadcast: Broadcast) -> APIRouter:
     router = APIRouter()
 
     @router.get("/api/v1/alarms")
@@ -165,8 +165,7 @@ def _alarm_routes(alarms: AlarmLog, city: CityView, broadcast: Broadcast) -> API
 
     @router.get("/api/v1/alarms/{alarm}")
     def one(alarm: int) -> Response:
-        found = alarms.get(alarm)
-        return answer(alarm_row(found, city.place(found.easting, found.northing, found.asset)))
+        return answer(observer.row(alarms.get(alarm)))
 
     @router.post("/api/v1/alarms/{alarm}/acknowledge")
     async def acknowledge(alarm: int, request: Request) -> Response:
@@ -181,6 +180,6 @@ def _alarm_routes(alarms: AlarmLog, city: CityView, broadcast: Broadcast) -> API
         done = await run_in_threadpool(
             alarms.acknowledge, alarm, by=wish.by, comment=wish.comment, version=wish.version
         )
-        return answer(alarm_row(done, city.place(done.easting, done.northing, done.asset)))
+        return answer(observer.row(done))
 
     return router

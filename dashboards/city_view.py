@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import shapely
 from pyproj import Proj
 from shapely.geometry.base import BaseGeometry
@@ -22,12 +23,13 @@ from twin.city import City, Mesh
 from twin.errors import InputError, UnknownError
 from twin.writers.tiles import TileSet
 
+COVERED = 0.5  # share of a footprint under a model from which on the model stands for it
 MARGIN_DEGREES = 0.0005  # about 50 m around what the city holds, so that nothing touches the edge of the map
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A building model in its place. `buildings` are the assets it stands for: they are not drawn as blocks too."""
+    """A building model in its place. `buildings` are the tile features it stands for: they are not drawn as blocks."""
 
     source: str
     url: str
@@ -35,7 +37,7 @@ class Model:
     height_m: float
     rotation_deg: float
     scale: float
-    buildings: Sequence[str]
+    buildings: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,11 @@ class CityView:
             raise UnknownError(f"no asset {asset!r}", where=str(self._path))
         return city.asset(asset)
 
+    def asset_at(self, layer: str, feature: int) -> str | None:
+        """Return the id of the asset that a feature of a tile is, None for none."""
+        tiles = self._draw().tiles
+        return tiles.asset(layer, feature) if tiles else None
+
     def place(self, easting: float | None, northing: float | None, asset: str | None) -> tuple[float, float] | None:
         """Return longitude and latitude (degrees) of a point in the city's CRS, or else of an asset; None: nowhere."""
         crs = self.crs
@@ -155,8 +162,10 @@ class CityView:
         sensors = "/api/v1/map/sensors"
         if city is None or crs is None:
             return _Drawn(CityMapDescription(revision, None, address, sensors, ()), None)
-        layers = {name: _frame(city, name) for name in ("links", "buildings", "nodes", "zones")}
+        layers = {name: _frame(city, name) for name in ("links", "buildings", "nodes")}
         tiles = TileSet(layers["links"], layers["buildings"], layers["nodes"], crs)
+        if tiles.bounds_lonlat is None:
+            return _Drawn(CityMapDescription(revision, None, address, sensors, ()), None)
         west, south, east, north = tiles.bounds_lonlat
         bounds = (west - MARGIN_DEGREES, south - MARGIN_DEGREES, east + MARGIN_DEGREES, north + MARGIN_DEGREES)
         models = _models(city, crs, layers["buildings"], revision)
@@ -196,15 +205,13 @@ def _models(city: City, crs: str, buildings: gpd.GeoDataFrame, revision: int) ->
     return models
 
 
-def _stands_for(source: str, buildings: gpd.GeoDataFrame) -> list[str]:
-    """Return the model's own buildings and the footprints of other sources that they mostly cover."""
-    own = buildings[buildings["source"] == source]
-    shape = shapely.union_all(own.geometry.to_numpy())
-    if shape.is_empty:
-        return [str(asset) for asset in own["asset"]]
-    shared = buildings.geometry.intersection(shape).area
-    covered = shared > 0.5 * buildings.geometry.area  # more than half of the footprint is the model's
-    return [str(asset) for asset in buildings.loc[covered | (buildings["source"] == source), "asset"]]
+def _stands_for(source: str, buildings: gpd.GeoDataFrame) -> list[int]:
+    """Return the features of the model's own buildings, and of the footprints of other sources it mostly covers."""
+    own = (buildings["source"] == source).to_numpy()
+    shape = shapely.union_all(buildings.geometry.to_numpy()[own])
+    covered = buildings.geometry.intersection(shape).area > COVERED * buildings.geometry.area
+    numbers = buildings["fid"].to_numpy() if "fid" in buildings else np.arange(len(buildings))  # as TileSet does
+    return [int(number) for number in numbers[own | covered.to_numpy()]]
 
 
 def geometry_of(asset: Asset) -> BaseGeometry | None:

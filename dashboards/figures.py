@@ -104,7 +104,19 @@ def trend(
         )
     figure.update_layout(_look(colours, view))
     start, end = (moment.replace(tzinfo=None) for moment in span)
-    figure.update_xaxes(range=[start, end], gridcolor=colours["grid"], zeroline=False, linecolor=colours["grid"])
+    figure.update_xaxes(
+        range=[start, end],
+        gridcolor=colours["grid"],
+        zeroline=False,
+        linecolor=colours["grid"],
+        # Numbers only: the same in every language.
+        tickformatstops=[
+            {"dtickrange": [None, 60_000], "value": "%H:%M:%S"},
+            {"dtickrange": [60_000, 43_200_000], "value": "%H:%M\n%m-%d"},
+            {"dtickrange": [43_200_000, None], "value": "%m-%d"},
+        ],
+        hoverformat="%m-%d %H:%M:%S",
+    )
     figure.update_yaxes(
         gridcolor=colours["grid"], zeroline=False, title={"text": unit, "standoff": 8}, automargin=True, nticks=6
     )

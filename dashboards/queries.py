@@ -181,7 +181,7 @@ class Observer:
         else:
             changed, self._sequence = self._log.changes(self._sequence)
         for alarm in changed:
-            row = self._row(alarm)
+            row = self.row(alarm)
             if alarm.open:
                 self._rows[row["id"]] = row
                 put.append(row)
@@ -195,11 +195,13 @@ class Observer:
         self._beat = self._spool.status()
         self._ledger = self._spool.ledger()
 
-    def _row(self, alarm: Alarm) -> AlarmRow:
+    def row(self, alarm: Alarm) -> AlarmRow:
+        """Return an alarm as JSON, with its place and its device's name."""
+        position = self._list.position.get(alarm.device or "")
         place = self._city.place(alarm.easting, alarm.northing, alarm.asset)
-        if place is None and alarm.device in self._list.position:
-            place = self._list.places[self._list.position[alarm.device]]
-        return alarm_row(alarm, place)
+        if position is None:
+            return alarm_row(alarm, place, "")
+        return alarm_row(alarm, place or self._list.places[position], self._list.devices[position].name)
 
     def _states(self) -> bytes:
         """Return one byte a device; a device without any reading yet counts as offline."""
@@ -330,8 +332,11 @@ def _quantity_of(devices: DeviceList, figure: str, quantities: tuple[str, ...]) 
     return next(point.quantity for point in device.points if point.series == first)
 
 
-def alarm_row(alarm: Alarm, place: tuple[float, float] | None) -> AlarmRow:
-    """Return an alarm as JSON; times are milliseconds since 1970 UTC, `place` longitude and latitude in degrees."""
+def alarm_row(alarm: Alarm, place: tuple[float, float] | None, name: str) -> AlarmRow:
+    """Return an alarm as JSON.
+
+    Times are milliseconds since 1970 UTC, `place` longitude and latitude in degrees, `name` that of its device.
+    """
     return {
         "id": str(alarm.id),
         "version": alarm.version,
@@ -347,6 +352,7 @@ def alarm_row(alarm: Alarm, place: tuple[float, float] | None) -> AlarmRow:
         "rule": alarm.rule,
         "subject": alarm.subject,
         "device": alarm.device,
+        "name": name,
         "asset": alarm.asset,
         "count": alarm.count,
         "zh": sentence(alarm, "zh"),

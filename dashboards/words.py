@@ -110,10 +110,42 @@ _WORDS: dict[str, tuple[str, str]] = {
     "gas_pipes": ("燃气", "Gas"),
     "water_pipes": ("供水", "Water"),
     "drain_pipes": ("排水", "Drainage"),
+    "field_model": ("型号", "Model"),
+    "field_interval_s": ("上报周期", "Interval"),
+    "field_system": ("系统", "System"),
+    "value_gas": ("燃气", "gas"),
+    "value_water": ("供水", "water supply"),
+    "value_drainage": ("排水", "drainage"),
+    "value_heat": ("供热", "heat"),
+    "value_rain": ("雨量", "rain"),
+    "value_structure": ("结构", "structure"),
+    "value_sanitary": ("污水", "sanitary"),
+    "value_storm": ("雨水", "storm"),
+    "value_combined": ("合流", "combined"),
+    "value_junction": ("管点", "junction"),
+    "value_valve": ("阀门", "valve"),
+    "value_hydrant": ("消火栓", "hydrant"),
+    "value_meter": ("计量表", "meter"),
+    "value_pump": ("泵", "pump"),
+    "value_regulator": ("调压站", "regulator station"),
+    "value_reservoir": ("水源", "reservoir"),
+    "value_tank": ("水箱", "tank"),
+    "value_manhole": ("检查井", "manhole"),
+    "value_inlet": ("雨水口", "inlet"),
+    "value_storage": ("蓄水设施", "storage"),
+    "value_outfall": ("排口", "outfall"),
+    "value_source": ("气源", "source"),
+    "value_customer": ("用户", "customer"),
+    "value_pipe": ("管道", "pipe"),
+    "value_conduit": ("管渠", "conduit"),
+    "value_orifice": ("孔口", "orifice"),
+    "value_weir": ("堰", "weir"),
+    "value_outlet": ("出口", "outlet"),
+    "value_compressor": ("压缩机", "compressor"),
+    "value_service": ("引入管", "service pipe"),
     "field_id": ("编号", "Id"),
     "field_name": ("名称", "Name"),
     "field_kind": ("类别", "Kind"),
-    "field_system": ("系统", "System"),
     "field_service": ("性质", "Service"),
     "field_diameter_m": ("管径 (m)", "Diameter (m)"),
     "field_length_m": ("长度 (m)", "Length (m)"),
@@ -160,4 +192,8 @@ def language_of(text: str | None, default: Language) -> Language:
     >>> language_of("en", "zh"), language_of("fr", "zh"), language_of(None, "en")
     ('en', 'zh', 'en')
     """
-    return next((language for language in LANGUAGES if language == text), default)
+    match text:
+        case "zh" | "en":
+            return text
+        case _:
+            return default

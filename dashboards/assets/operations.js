@@ -104,7 +104,7 @@
   function shown(alarm, language, words, zone, today) {
     const day = date(alarm.onset, zone);
     const done = alarm.acknowledged && `${alarm.acknowledged_by} ${clock(alarm.acknowledged_at, zone).slice(0, 5)}`;
-    const notes = [alarm.device ?? alarm.asset ?? ''];
+    const notes = [alarm.name || alarm.device || alarm.asset || ''];
     if (!alarm.active) notes.push(words.returned);
     if (alarm.count > 1) notes.push(words.again.replace('{n}', alarm.count));
     if (alarm.gone) notes.push(words.gone);
@@ -125,6 +125,13 @@
     const rows = list.rows.map((alarm) => shown(alarm, language, words, zone, today));
     const open = words.alarms_open.replace('{n}', rows.length);
     return [rows, list.waiting ? words.waiting.replace('{n}', list.waiting) : list.held ? words.held : open];
+  }
+
+  /** On a phone the time stands under the text, so that the text has room. */
+  function columns(words, defs) {
+    const narrow = window.matchMedia('(max-width: 700px)').matches;
+    const width = {level: 48, version: 78};
+    return [narrow ? defs.map((column) => ({...column, width: width[column.field], hide: column.field === 'onset'})) : dash.no_update];
   }
 
   // --- choosing ----------------------------------------------------------------------------------------------------
@@ -154,5 +161,5 @@
     return [true, {id: alarm.id, version: press.value.version}, alarm.text, '', ''];
   }
 
-  dash.operations = {counters, connection, alarms, choose, look, openDialog};
+  dash.operations = {counters, connection, alarms, columns, choose, look, openDialog};
 })();

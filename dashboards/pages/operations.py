@@ -24,6 +24,17 @@ _GRID_THEME = (
 )
 
 
+_FOCUSED: dict[str, Any] = {"data-autofocus": True}  # Mantine's way to say which field a dialog opens on
+
+
+_DIALOG: dict[str, Any] = {"transitionProps": {"duration": 0}}  # Mantine's types ask for keys that are optional
+
+
+def _labelled(label: str) -> dict[str, Any]:
+    """Return the property that names a part of the page to a screen reader."""
+    return {"aria-label": label}
+
+
 def layout(language: Language, title: str, zone: str) -> Component:
     """Return the page in one language; `zone` is the city's time zone (IANA name)."""
     text = words(language)
@@ -124,7 +135,7 @@ def _overview(text: Mapping[str, str]) -> Component:
             ),
         ],
         className="pane overview",
-        **{"aria-label": text["system"]},
+        **_labelled(text["system"]),
     )
 
 
@@ -164,7 +175,7 @@ def _map(text: Mapping[str, str]) -> Component:
                     html.Div(
                         [
                             html.H2("", id="card-title"),
-                            html.Button("×", id="card-close", type="button", **{"aria-label": text["close"]}),
+                            html.Button("×", id="card-close", type="button", **_labelled(text["close"])),
                         ],
                         className="card-head",
                     ),
@@ -184,9 +195,9 @@ _LEGEND = (("gas", "gas"), ("water", "water"), ("drainage", "drain"))
 
 def _alarms(text: Mapping[str, str]) -> Component:
     columns: list[dict[str, Any]] = [
-        {"field": "level", "headerName": text["level"], "width": 66, "cellRenderer": "AlarmLevel"},
-        {"field": "onset", "headerName": text["time"], "width": 92, "cellRenderer": "AlarmTime"},
-        {"field": "zh", "headerName": text["what"], "flex": 1, "minWidth": 180, "cellRenderer": "AlarmText"},
+        {"field": "level", "headerName": text["level"], "width": 64, "cellRenderer": "AlarmLevel"},
+        {"field": "onset", "headerName": text["time"], "width": 90, "cellRenderer": "AlarmTime"},
+        {"field": "zh", "headerName": text["what"], "flex": 1, "minWidth": 150, "cellRenderer": "AlarmText"},
         {"field": "version", "headerName": text["acknowledge"], "width": 104, "cellRenderer": "AlarmAcknowledge"},
     ]
     grid = dag.AgGrid(
@@ -215,7 +226,7 @@ def _alarms(text: Mapping[str, str]) -> Component:
             html.Div(grid, id="alarm-list", className="alarm-list"),
         ],
         className="pane alarms",
-        **{"aria-label": text["alarms"]},
+        **_labelled(text["alarms"]),
     )
 
 
@@ -248,7 +259,7 @@ def _trend(text: Mapping[str, str]) -> Component:
             ),
         ],
         className="pane trend",
-        **{"aria-label": text["trend"]},
+        **_labelled(text["trend"]),
     )
 
 
@@ -257,8 +268,7 @@ def _acknowledge_dialog(text: Mapping[str, str]) -> Component:
         id="acknowledge",
         title=text["acknowledge_title"],
         centered=True,
-        closeButtonProps={"aria-label": text["close"]},
-        transitionProps={"duration": 0},
+        **_DIALOG,
         children=[
             html.P("", id="acknowledge-what", className="acknowledge-what"),
             dmc.TextInput(
@@ -266,7 +276,7 @@ def _acknowledge_dialog(text: Mapping[str, str]) -> Component:
                 label=text["your_name"],
                 required=True,
                 persistence=True,
-                **{"data-autofocus": True},
+                **_FOCUSED,
             ),
             dmc.Textarea(id="acknowledge-comment", label=text["comment"], autosize=True, minRows=2),
             html.Div("", id="acknowledge-trouble", className="trouble", role="alert"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs
 from zoneinfo import ZoneInfo
 
 import dash_mantine_components as dmc
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.development.base_component import Component
 from dash.exceptions import PreventUpdate
 
@@ -68,8 +70,8 @@ def _browser(app: Dash, function: str, outputs: list[Output], *inputs: Input | S
 def _address(app: Dash, sources: Sources) -> None:
     @app.callback(Output("page", "children"), Input("address", "search"))
     def page(search: str | None) -> Any:
-        wanted = dict(part.partition("=")[::2] for part in (search or "").lstrip("?").split("&"))
-        return layout(language_of(wanted.get("lang"), sources.language), sources.title, sources.zone)
+        wanted = parse_qs((search or "").lstrip("?")).get("lang", [None])[0]
+        return layout(language_of(wanted, sources.language), sources.title, sources.zone)
 
 
 def _live(app: Dash) -> None:
@@ -117,6 +119,14 @@ def _live(app: Dash) -> None:
     )
     _browser(
         app,
+        "columns",
+        [Output("alarms", "columnDefs")],
+        Input("words", "data"),
+        State("alarms", "columnDefs"),
+        first=True,
+    )
+    _browser(
+        app,
         "look",
         [Output("mantine", "forceColorScheme"), Output("map", "theme"), Output("map", "xray")],
         Input("theme", "value"),
@@ -147,8 +157,6 @@ def _choosing(app: Dash, sources: Sources) -> None:
         prevent_initial_call=True,
     )
     def card(selection: dict[str, Any] | None, _: int | None, language: Language) -> Any:
-        from dash import ctx  # noqa: PLC0415
-
         if ctx.triggered_id == "card-close" or not selection:
             return True, no_update, no_update
         return _card(sources, selection, language)
@@ -157,6 +165,8 @@ def _choosing(app: Dash, sources: Sources) -> None:
 def _card(sources: Sources, selection: dict[str, Any], language: Language) -> tuple[bool, str, Any]:
     text = words(language)
     asset = selection.get("asset")
+    if "feature" in selection:
+        asset = sources.city.asset_at(str(selection["layer"]), int(selection["feature"]))
     device = _device(sources, selection.get("device"))
     if device is not None:
         asset = asset or device.asset
@@ -172,14 +182,19 @@ def _card(sources: Sources, selection: dict[str, Any], language: Language) -> tu
         except ChengmaiError as error:
             known["id"] = f"{asset} ({error.code})"
     rows = [
-        html.Div([html.Dt(text.get(f"field_{name}", name)), html.Dd(_shown(value))])
+        html.Div([html.Dt(text.get(f"field_{name}", name)), html.Dd(_shown(name, value, text))])
         for name, value in known.items()
         if value not in ("", None)
     ]
     return False, title, html.Dl(rows) if rows else text["nothing_known"]
 
 
-def _shown(value: Any) -> str:
+_WORDED = {"system", "kind", "service"}
+
+
+def _shown(name: str, value: Any, text: Mapping[str, str]) -> str:
+    if name in _WORDED:
+        return text.get(f"value_{value}", str(value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -265,7 +280,7 @@ def _draw(
     figure = figures.trend(
         x,
         y,
-        limits=_limits(sources, device, point, unit, language),
+        limits=_limits(sources.limits, device, point, unit, language),
         unit=unit,
         theme=theme,
         span=(start.astimezone(zone), now.astimezone(zone)),
@@ -289,10 +304,10 @@ def _extend(sources: Sources, device: Device, point: Point, tail: dict[str, Any]
     return ({"x": [x], "y": [y]}, [0], figures.POINTS * 2), {**tail, "after": last}
 
 
-def _limits(sources: Sources, device: Device, point: Point, unit: str, language: Language) -> list[figures.LimitLine]:
+def _limits(limits: Limits, device: Device, point: Point, unit: str, language: Language) -> list[figures.LimitLine]:
     """Return the safety limits of a point, in `unit`."""
     lines: list[figures.LimitLine] = []
-    for row in sources.limits.limits_of(point.quantity, device.system):
+    for row in limits.limits_of(point.quantity, device.system):
         for value, level in zip(row.at(point) or (), row.levels, strict=False):
             lines.append(figures.LimitLine(from_si(value, unit, point.quantity), level, LEVELS[language][level - 1]))
     return lines

@@ -6,9 +6,13 @@ import {SensorLayer} from './sensors.js';
 import {CLICKABLE, cityStyle, repaint, tilesUrl} from './style.js';
 
 const SCRIPTS = new URL('.', document.currentScript.src).href;
+const PITCH = 45;
+const MARGIN_PX = 28;
 const FLIGHT_MS = 900;
 const RETRY_MS = 3000;
 const stillness = matchMedia('(prefers-reduced-motion: reduce)');
+
+const middle = ([west, south, east, north]) => [(west + east) / 2, (south + north) / 2];
 
 async function fetchJson(url) {
   const answer = await fetch(url, {signal: AbortSignal.timeout(20_000)});
@@ -47,9 +51,9 @@ export class MapEngine {
     const map = new maplibregl.Map({
       container: this.element,
       style: cityStyle(this.config, this.look),
-      bounds: this.config.bounds,
-      fitBoundsOptions: {padding: 24, pitch: 45, bearing: 0},
-      pitch: 45,
+      center: middle(this.config.bounds),
+      zoom: 14,
+      pitch: PITCH,
       maxPitch: 75,
       attributionControl: false,
       fadeDuration: 0,
@@ -61,7 +65,7 @@ export class MapEngine {
     map.addControl(new maplibregl.NavigationControl({visualizePitch: true}), 'bottom-right');
     map.addControl(new maplibregl.ScaleControl({}), 'bottom-left');
     map.on('error', (event) => console.warn('map:', event.error?.message));
-    map.once('load', () => this.#ready());
+    map.once('style.load', () => this.#ready());
     map.on('click', (event) => this.#click(event));
     this.sensors = new SensorLayer(map, (feature) => this.#chooseSensor(feature));
     this.models = new ModelLayer(map, `${SCRIPTS}models.js`);
@@ -69,6 +73,7 @@ export class MapEngine {
 
   async #ready() {
     this.loaded = true;
+    this.showAll();
     repaint(this.map, this.look);
     this.models.show(this.config.models, this.look);
     this.#hideModelled();
@@ -126,7 +131,7 @@ export class MapEngine {
   /** A building that stands as a model is not drawn as a block too. */
   #hideModelled() {
     const modelled = this.config.models.flatMap((model) => model.buildings);
-    this.map.setFilter('buildings', ['!', ['in', ['get', 'asset'], ['literal', modelled]]]);
+    this.map.setFilter('buildings', ['!', ['in', ['id'], ['literal', modelled]]]);
   }
 
   #click(event) {
@@ -142,11 +147,17 @@ export class MapEngine {
       this.#chooseSensor(this.sensors.features.get(sensor.id));
       return;
     }
+    // Through transparent buildings a person means the pipes.
     const element = this.look.xray ? null : this.models.pick(event.point);
-    const solid = this.look.xray ? null : hit('buildings');
-    const asset = element ?? (solid ?? hit('nodes') ?? hit('links') ?? hit('buildings'))?.properties.asset;
-    this.#highlight(element ? null : found.find((feature) => feature.properties.asset === asset));
-    this.say({chosen: asset ? {asset, at: Date.now()} : null});
+    if (element) {
+      this.#highlight(null);
+      this.say({chosen: {asset: element, at: Date.now()}});
+      return;
+    }
+    const order = this.look.xray ? ['nodes', 'links', 'buildings'] : ['buildings', 'nodes', 'links'];
+    const feature = order.map(hit).find(Boolean);
+    this.#highlight(feature);
+    this.say({chosen: feature ? {layer: feature.layer.id, feature: feature.id, at: Date.now()} : null});
   }
 
   #chooseSensor(feature) {
@@ -190,8 +201,22 @@ export class MapEngine {
     });
   }
 
+  /** Frame the whole city: as large as it goes, seen from the south. */
   showAll() {
-    this.map?.fitBounds(this.config.bounds, {padding: 24, pitch: 45, bearing: 0, duration: stillness.matches ? 0 : FLIGHT_MS});
+    const {map} = this;
+    if (!map) return;
+    const [west, south, east, north] = this.config.bounds;
+    map.fitBounds(this.config.bounds, {padding: MARGIN_PX, pitch: PITCH, bearing: 0, animate: false});
+    // A tilted view is fitted too small: measure where the corners really are, then enlarge and centre.
+    const corners = () => [[west, south], [west, north], [east, north], [east, south]].map((at) => map.project(at));
+    const range = (values) => [Math.min(...values), Math.max(...values)];
+    const {clientWidth, clientHeight} = map.getCanvas();
+    const [left, right] = range(corners().map(({x}) => x));
+    const [top, bottom] = range(corners().map(({y}) => y));
+    const room = Math.min((clientWidth - 2 * MARGIN_PX) / (right - left), (clientHeight - 2 * MARGIN_PX) / (bottom - top));
+    map.jumpTo({zoom: map.getZoom() + Math.log2(Math.max(room, 1))});
+    const [high, low] = range(corners().map(({y}) => y));
+    map.panBy([0, (high + low - clientHeight) / 2], {animate: false});
   }
 
   destroy() {

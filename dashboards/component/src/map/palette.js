@@ -5,8 +5,6 @@ export const PALETTE = {
   night: {
     ground: '#15181b',
     building: '#3a414a',
-    buildingInModel: '#3a414a',
-    zone: '#59636d',
     gas: '#a08d4e',
     water: '#5286a8',
     drainage: '#7d858f',
@@ -21,8 +19,6 @@ export const PALETTE = {
   day: {
     ground: '#dfe2e4',
     building: '#b9bec3',
-    buildingInModel: '#b9bec3',
-    zone: '#8c959d',
     gas: '#84722f',
     water: '#2f6690',
     drainage: '#646b73',

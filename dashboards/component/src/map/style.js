@@ -6,6 +6,8 @@ const FONTS = ['Noto Sans CJK SC', 'Noto Sans SC', 'Microsoft YaHei', 'sans-seri
 const byZoom = (...stops) => ['interpolate', ['exponential', 1.6], ['zoom'], ...stops];
 const bySystem = (colours) =>
   ['match', ['get', 'system'], 'gas', colours.gas, 'water', colours.water, 'drainage', colours.drainage, colours.other];
+const bySize = (width) => ['*', width, ['+', 1, ['*', 0.3, ['coalesce', ['get', 'size'], 0]]]];
+const UNKNOWN_HEIGHT_M = 9;
 const state = (name) => ['coalesce', ['feature-state', name], 0];
 const chosen = ['boolean', ['feature-state', 'chosen'], false];
 
@@ -18,11 +20,10 @@ function paint({theme, xray, stale}) {
   const offline = ['==', state('offline'), 1];
   return {
     background: {'background-color': colours.ground},
-    zones: {'line-color': colours.zone, 'line-opacity': 0.7, 'line-width': 1, 'line-dasharray': [5, 3]},
     links: {
       'line-color': ['case', chosen, colours.chosen, bySystem(colours)],
       'line-opacity': xray ? 1 : 0.85,
-      'line-width': byZoom(12, 0.6 * width, 15, 1.4 * width, 18, 4.5 * width, 21, 12 * width),
+      'line-width': byZoom(12, bySize(0.5 * width), 15, bySize(1.1 * width), 18, bySize(3.2 * width), 21, bySize(9 * width)),
     },
     nodes: {
       'circle-color': ['case', chosen, colours.chosen, colours.node],
@@ -31,7 +32,7 @@ function paint({theme, xray, stale}) {
     },
     buildings: {
       'fill-extrusion-color': ['case', chosen, colours.chosen, colours.building],
-      'fill-extrusion-height': ['coalesce', ['get', 'height_m'], 9],
+      'fill-extrusion-height': ['case', ['>', ['coalesce', ['get', 'height'], 0], 0], ['get', 'height'], UNKNOWN_HEIGHT_M],
       'fill-extrusion-opacity': xray ? 0.16 : 0.82,
     },
     sensors: {
@@ -51,7 +52,6 @@ const vector = (id, type, extra) => ({id, type, source: 'city', 'source-layer': 
 function layers() {
   return [
     {id: 'background', type: 'background'},
-    vector('zones', 'line'),
     vector('links', 'line', {layout: {'line-cap': 'round', 'line-join': 'round'}}),
     vector('nodes', 'circle', {minzoom: 15.5}),
     vector('buildings', 'fill-extrusion'),
@@ -80,7 +80,7 @@ export function cityStyle(config, look) {
     version: 8,
     light: {anchor: 'viewport', color: '#ffffff', intensity: 0.3},
     sources: {
-      city: {type: 'vector', tiles: [tilesUrl(config)], minzoom: 11, maxzoom: 16, promoteId: 'asset'},
+      city: {type: 'vector', tiles: [tilesUrl(config)], minzoom: 11, maxzoom: 16},
       sensors: {type: 'geojson', data: {type: 'FeatureCollection', features: []}, maxzoom: 16},
     },
     layers: layers().map((layer) => ({...layer, paint: looks[layer.id]})),

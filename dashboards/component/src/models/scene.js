@@ -4,6 +4,7 @@
 import {
   AmbientLight,
   Camera,
+  Color,
   DirectionalLight,
   Matrix4,
   Raycaster,
@@ -15,6 +16,8 @@ import {GLTFLoader} from 'three/examples/jsm/loaders/GLTFLoader.js';
 
 // Each vertex carries the number of its element; the glTF asset's extras list [GlobalId, class, name] by that number.
 const ELEMENT = '_feature_id_0';
+
+const GREY = {night: new Color(0x454d56), day: new Color(0xaeb4b9)};
 
 function placeMatrix(place) {
   return new Matrix4()
@@ -35,8 +38,8 @@ export class ModelScene {
   async add({url, source}, place) {
     const gltf = await new GLTFLoader().loadAsync(url);
     const scene = new Scene();
-    scene.add(new AmbientLight(0xffffff, 1.6));
-    const sun = new DirectionalLight(0xffffff, 2.0);
+    scene.add(new AmbientLight(0xffffff, 1.3));
+    const sun = new DirectionalLight(0xffffff, 1.6);
     sun.position.set(-30, 80, 50);
     scene.add(sun, gltf.scene);
     scene.updateMatrixWorld(true);
@@ -74,6 +77,9 @@ export class ModelScene {
       scene.traverse(({material}) => {
         if (!material) return;
         material.userData.opacity ??= material.opacity;
+        material.userData.colour ??= material.color?.clone();
+        // Greyed like everything that is normal; enough of its own colour is left to tell walls from glass and pipes.
+        material.color?.copy(material.userData.colour).lerp(GREY[look.theme], 0.6);
         material.transparent = look.xray || material.userData.opacity < 1;
         material.opacity = look.xray ? 0.12 : material.userData.opacity;
         material.depthWrite = !look.xray;
