@@ -2,4 +2,5 @@
 
 from dashboards.cli import main
 
-main()
+if __name__ == "__main__":  # load starts workers, which import this module again
+    main()
