@@ -15,6 +15,8 @@ CLOSING_M = 0.3
 """Gaps up to twice this are closed: the joints between a curtain wall and its slab, doors in a wall's outline."""
 TOLERANCE_M = 0.05
 MIN_TRIANGLE_M2 = 1e-4
+MIN_PART_M2 = 2.0
+"""Smaller pieces are posts and frames that stand by themselves, no footprint."""
 MAX_TRIANGLES = 20_000
 """Past this the convex hull is taken: a union of more triangles takes seconds."""
 
@@ -33,8 +35,11 @@ def outline(surfaces: Iterable[Surface]) -> Polygon | MultiPolygon | None:
     rings = np.concatenate([triangles, triangles[:, :1]], axis=1)
     covered = shapely.union_all(shapely.polygons(rings), grid_size=0.001)
     closed = covered.buffer(CLOSING_M, join_style="mitre").buffer(-CLOSING_M, join_style="mitre")
-    filled = [Polygon(part.exterior) for part in shapely.get_parts(closed) if isinstance(part, Polygon)]
-    whole = shapely.union_all(filled).simplify(TOLERANCE_M)
+    filled = shapely.union_all(
+        [Polygon(part.exterior) for part in shapely.get_parts(closed) if isinstance(part, Polygon)]
+    )
+    large = [part for part in shapely.get_parts(filled) if part.area >= MIN_PART_M2]
+    whole = shapely.union_all(large).simplify(TOLERANCE_M)
     return whole if isinstance(whole, Polygon | MultiPolygon) and not whole.is_empty else None
 
 

@@ -1,0 +1,286 @@
+"""The IFC reader on small models made here, and on real files."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import ifcopenshell
+import ifcopenshell.guid
+import pytest
+
+from twin.errors import InputError
+from twin.model import Decision, ReadRequest
+from twin.readers.ifc import IfcReader
+from twin.readers.ifc_file import open_ifc
+
+GOOD = [
+    "arch_fzk_haus_4",
+    "arch_office_a_2x3",
+    "arch_schependomlaan_frames_2x3",
+    "bad_mep_no_connection_4",
+    "bad_mep_no_ports_4",
+    "georef_duplex_epset_on_site_2x3",
+    "georef_gk_scale_inverted_4x3",
+    "georef_pcert_bridge_mm_crs_4",
+    "georef_revit_mm_eastings_4",
+    "georef_us_survey_foot_4x3",
+    "georef_utm_4x3",
+    "georef_wkt_compound_4x3",
+    "infra_drainage_manholes_4x3rc3",
+    "mep_domestic_hot_water_4",
+    "mep_flowsegments_noports_4",
+    "mep_hvac_heating_4",
+]
+
+
+def read(path: Path, **request):
+    return IfcReader().read(path, ReadRequest(path.name, **request))
+
+
+class Small:
+    """A one-storey house of one slab and two pipes, in millimetres, written with ifcopenshell."""
+
+    def __init__(self, schema="IFC4"):
+        self.file = file = ifcopenshell.file(schema=schema)
+        make = file.create_entity
+        origin = make("IfcCartesianPoint", (0.0, 0.0, 0.0))
+        self.axes = make("IfcAxis2Placement3D", origin)
+        self.context = make("IfcGeometricRepresentationContext", None, "Model", 3, 1e-5, self.axes)
+        units = make("IfcUnitAssignment", [make("IfcSIUnit", UnitType="LENGTHUNIT", Prefix="MILLI", Name="METRE")])
+        self.project = self.add("IfcProject", "项目", RepresentationContexts=[self.context], UnitsInContext=units)
+        self.site, self.building = self.add("IfcSite", "Site"), self.add("IfcBuilding", "河湾新村7幢")
+        self.storey = self.add("IfcBuildingStorey", "1F", Elevation=0.0)
+        for parent, child in ((self.project, self.site), (self.site, self.building), (self.building, self.storey)):
+            self.add("IfcRelAggregates", None, RelatingObject=parent, RelatedObjects=[child])
+        self.slab = self.add("IfcSlab", "Slab", Representation=self.box(10_000.0, 6_000.0, 3_000.0))
+        self.pipes = [self.add("IfcFlowSegment" if schema == "IFC2X3" else "IfcPipeSegment", n) for n in "AB"]
+        self.add(
+            "IfcRelContainedInSpatialStructure",
+            None,
+            RelatingStructure=self.storey,
+            RelatedElements=[self.slab, *self.pipes],
+        )
+
+    def add(self, kind, name, **attributes):
+        entity = self.file.create_entity(kind, GlobalId=ifcopenshell.guid.new(), Name=name, **attributes)
+        if entity.is_a("IfcProduct"):
+            entity.ObjectPlacement = self.file.create_entity("IfcLocalPlacement", None, self.axes)
+        return entity
+
+    def box(self, x, y, z):
+        make = self.file.create_entity
+        flat = make("IfcAxis2Placement2D", make("IfcCartesianPoint", (x / 2, y / 2)))
+        profile = make("IfcRectangleProfileDef", "AREA", None, flat, x, y)
+        solid = make("IfcExtrudedAreaSolid", profile, self.axes, make("IfcDirection", (0.0, 0.0, 1.0)), z)
+        body = make("IfcShapeRepresentation", self.context, "Body", "SweptSolid", [solid])
+        return make("IfcProductDefinitionShape", None, None, [body])
+
+    def ports(self):
+        ports = [self.add("IfcDistributionPort", n) for n in "ab"]
+        self.add("IfcRelConnectsPorts", None, RelatingPort=ports[0], RelatedPort=ports[1])
+        return ports
+
+    def save(self, folder, name="small.ifc"):
+        path = folder / name
+        self.file.write(str(path))
+        return path
+
+
+def test_the_tree_footprint_and_height_come_from_the_model(tmp_path):
+    small = Small()
+    model = read(small.save(tmp_path))
+    (building,), (storey,) = model.buildings, model.storeys
+    assert (building.name, building.storeys, building.ground_m, building.height_m) == ("河湾新村7幢", 1, 0.0, 3.0)
+    assert building.footprint.area == pytest.approx(60.0, abs=0.01)
+    assert storey.building == building.id == f"small.ifc:building:{small.building.GlobalId}"
+    slab = next(element for element in model.elements if element.ifc_class == "IfcSlab")
+    assert (slab.building, slab.storey, slab.position.z) == (building.id, storey.id, 0.0)
+    assert model.placement.decision is Decision.UNPLACED
+
+
+def test_every_product_is_counted_once_with_its_reason(tmp_path):
+    small = Small()
+    opening = small.add("IfcOpeningElement", "o", Representation=small.box(100.0, 100.0, 5000.0))
+    small.add("IfcRelVoidsElement", None, RelatingBuildingElement=small.slab, RelatedOpeningElement=opening)
+    flat = small.add("IfcWall", "flat", Representation=small.box(1000.0, 0.0, 1000.0))
+    account = read(small.save(tmp_path)).account
+    assert account["products"] == 8
+    assert account["excluded"] == {"no representation": 5, "opening": 1}
+    assert account["meshed"] == 1
+    assert account["empty"] + account["failed"] == 1
+    issues = read(small.save(tmp_path)).issues
+    assert [issue.guid for issue in issues] == [flat.GlobalId]
+
+
+def test_properties_of_the_type_come_in_and_the_elements_own_win(tmp_path):
+    small = Small()
+
+    def pset(**values):
+        made = [
+            small.file.create_entity("IfcPropertySingleValue", k, None, small.file.create_entity("IfcLabel", v))
+            for k, v in values.items()
+        ]
+        return small.add("IfcPropertySet", "Pset_X", HasProperties=made)
+
+    kind = small.add("IfcSlabType", "板A", HasPropertySets=[pset(A="type", B="type")], PredefinedType="FLOOR")
+    small.add("IfcRelDefinesByType", None, RelatedObjects=[small.slab], RelatingType=kind)
+    small.add(
+        "IfcRelDefinesByProperties",
+        None,
+        RelatedObjects=[small.slab],
+        RelatingPropertyDefinition=pset(B="own", C="own"),
+    )
+    slab = next(e for e in read(small.save(tmp_path)).elements if e.ifc_class == "IfcSlab")
+    assert slab.properties == {"Pset_X.A": "type", "Pset_X.B": "own", "Pset_X.C": "own"}
+    assert (slab.type_name, slab.predefined_type) == ("板A", "FLOOR")
+
+
+@pytest.mark.parametrize(("schema", "nested"), [("IFC4", True), ("IFC4", False), ("IFC2X3", False)])
+def test_ports_of_both_generations_join_their_elements(tmp_path, schema, nested):
+    small = Small(schema)
+    for port, pipe in zip(small.ports(), small.pipes, strict=True):
+        if nested:
+            small.add("IfcRelNests", None, RelatingObject=pipe, RelatedObjects=[port])
+        else:
+            small.add("IfcRelConnectsPortToElement", None, RelatingPort=port, RelatedElement=pipe)
+    model = read(small.save(tmp_path))
+    a, b = (element for element in model.elements if element.name in "AB")
+    assert (tuple(a.connects), tuple(b.connects)) == ((b.id,), (a.id,))
+    assert (model.account["ports"], model.account["port_connections"]) == (2, 1)
+
+
+def test_a_map_conversion_places_elements_in_the_city(tmp_path):
+    small = Small()
+    make = small.file.create_entity
+    crs = make("IfcProjectedCRS", Name="EPSG:4549")
+    make("IfcMapConversion", small.context, crs, 540_000.0, 3_350_000.0, 6.0, 0.0, 1.0, 0.001)
+    model = read(small.save(tmp_path), city_crs="EPSG:4549")
+    assert model.placement.decision is Decision.PLACED
+    assert model.buildings[0].footprint.bounds == pytest.approx((539_994, 3_350_000, 540_000, 3_350_010), abs=0.01)
+    assert model.storeys[0].elevation_m == pytest.approx(6.0)
+    assert model.buildings[0].height_m == pytest.approx(3.0)
+
+
+def test_geometry_far_from_zero_gets_a_mesh_origin_of_its_own(tmp_path):
+    small = Small()
+    small.slab.ObjectPlacement.RelativePlacement = small.file.create_entity(
+        "IfcAxis2Placement3D", small.file.create_entity("IfcCartesianPoint", (540_000_000.0, 3_350_000_000.0, 0.0))
+    )
+    model = read(small.save(tmp_path))
+    assert model.placement.origin == pytest.approx((540_005, 3_350_003, 2), abs=1)
+    assert model.buildings[0].footprint.bounds[0] == pytest.approx(540_000, abs=0.01)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_raw_chinese_text_is_read_and_said_so(tmp_path, encoding):
+    path = Small().save(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"'Site'", "'张江\U00020000'".encode(encoding)))
+    model = read(path)
+    assert [issue.code for issue in model.issues] == ["W_ENCODING"]
+    assert open_ifc(path).file.by_type("IfcSite")[0].Name == "张江\U00020000"
+
+
+def test_a_byte_order_mark_is_no_obstacle(tmp_path):
+    path = Small().save(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(read(path).buildings) == 1
+
+
+@pytest.mark.parametrize("schema", ["IFC4X1", "IFC4X2", "IFC4X3_RC1", "IFC4X3_RC4", "IFC4X3_TC1"])
+def test_release_candidates_are_read_under_a_recorded_alias(tmp_path, schema):
+    path = Small("IFC4X3_ADD2").save(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"IFC4X3_ADD2", schema.encode()))
+    model = read(path)
+    assert (model.account["schema"], model.account["schema_alias"]) == (schema, "IFC4X3_ADD2")
+    assert "W_SCHEMA_ALIAS" in [issue.code for issue in model.issues]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda _: b"", "E_EMPTY"),
+        (lambda body: body[: len(body) // 2], "E_TRUNCATED"),
+        (lambda _: b"{}", "E_FORMAT"),
+        (lambda body: body.replace(b"'IFC4'", b"'IFC20_LONGFORM'"), "E_SCHEMA"),
+        (lambda body: body.replace(b"FILE_SCHEMA", b"FILE_NOTHING"), "E_FORMAT"),
+        (lambda body: body.replace(b"'Site'", b"'\xff\xff'"), "E_ENCODING"),
+        (lambda body: body.replace(b"IFCPROJECT(", b"IFCBUILDING("), "E_FORMAT"),
+    ],
+)
+def test_a_broken_file_is_refused_with_one_line(tmp_path, change, code):
+    path = Small().save(tmp_path)
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(InputError) as refused:
+        read(path)
+    assert refused.value.code == code
+    assert "small.ifc" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="E_MISSING"):
+        read(tmp_path / "none.ifc")
+
+
+def test_a_file_is_recognised_by_name_or_first_bytes(tmp_path):
+    path = Small().save(tmp_path)
+    other = path.rename(tmp_path / "model.dat")
+    assert IfcReader().recognises(other)
+    assert IfcReader().recognises(Path("x.IFC"))
+    assert not IfcReader().recognises(tmp_path / "none.inp")
+
+
+def test_a_model_crosses_process_boundaries(tmp_path):
+    model = read(Small().save(tmp_path))
+    assert pickle.loads(pickle.dumps(model)) == model
+
+
+def test_nothing_of_the_kernels_own_prints_reaches_standard_output(data):
+    code = (
+        "import sys; from pathlib import Path; from twin.readers.ifc import IfcReader; from twin.model import "
+        "ReadRequest; IfcReader().read(Path(sys.argv[1]), ReadRequest('x'))"
+    )
+    path = data / "ifc" / "mep_domestic_hot_water_4.ifc"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=True, timeout=120)
+    assert done.stdout == b""
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize("name", GOOD)
+def test_the_sums_hold_on_every_real_file(data, name):
+    account = read(data / "ifc" / f"{name}.ifc").account
+    parts = account["meshed"] + account["empty"] + account["failed"] + sum(account["excluded"].values())
+    assert account["products"] == parts
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_products_without_representation_are_not_called_empty(data):
+    account = read(data / "ifc" / "mep_hvac_heating_4.ifc").account
+    assert (account["products"], account["meshed"], account["empty"]) == (689, 222, 0)
+    assert account["excluded"] == {"no representation": 467}
+    assert (account["ports"], account["port_connections"]) == (464, 228)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "decision"),
+    [
+        ("georef_utm_4x3", Decision.PLACED),
+        ("georef_gk_scale_inverted_4x3", Decision.QUARANTINED),
+        ("georef_revit_mm_eastings_4", Decision.QUARANTINED),
+        ("georef_wkt_compound_4x3", Decision.QUARANTINED),
+        ("infra_drainage_manholes_4x3rc3", Decision.UNPLACED),
+    ],
+)
+def test_real_georeferencing_traps_are_placed_or_kept_out(data, name, decision):
+    assert read(data / "ifc" / f"{name}.ifc").placement.decision is decision
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "code"), [("bad_header", "E_FORMAT"), ("bad_schema_ifc20_longform", "E_SCHEMA")])
+def test_real_broken_files_are_refused(data, name, code):
+    with pytest.raises(InputError, match=code):
+        read(data / "ifc" / f"{name}.ifc")
