@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 class Mosquitto:
-    """A broker of our own on a random loopback port, with sessions that survive kill -9."""
+    """A broker of our own on a random loopback port, with sessions that survive a stop."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -49,7 +49,7 @@ class Mosquitto:
         self._configuration = folder / "mosquitto.conf"
         self._configuration.write_text(
             f"user {getpass.getuser()}\nlistener {self.port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n"
-            f"persistence true\npersistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\n"
+            f"persistence true\npersistence_location {folder}/\n"
             "log_dest none\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
