@@ -102,7 +102,6 @@ def _pages(server: FastAPI, parts: Parts, observer: Observer) -> Dash:
             store=parts.store,
             limits=parts.limits,
             city=parts.city,
-            clock=parts.clock,
             observer=observer,
             title=parts.title,
             zone=parts.zone,

@@ -141,6 +141,11 @@ class Observer:
         """The device list that the newest states belong to."""
         return self._list
 
+    def now(self) -> datetime:
+        """Return the city's time, aware UTC: that of ingest where it replays a recording, else the clock's."""
+        beat = self._beat
+        return beat.city_time if beat is not None and beat.recording else self._clock.now()
+
     def look(self) -> Situation:
         """Return what is known now."""
         put: list[AlarmRow] = []
@@ -232,14 +237,14 @@ class Observer:
         return owners
 
     def _status(self, states: bytes) -> dict[str, Any]:
-        now = to_ms(self._clock.now())
+        now = to_ms(self.now())
         rows = self._rows.values()
         newest = int(self._latest.time.max()) if self._latest is not None and len(self._latest.time) else None
         age_ms = None if newest is None else max(0, now - newest)
         return {
             "at": now,
             "speed": self._speed(),
-            "recording": isinstance(self._clock, ScaledClock),
+            "recording": isinstance(self._clock, ScaledClock) or (self._beat is not None and self._beat.recording),
             "revision": self._revision,
             "devices": len(self._list.devices),
             "offline": int(np.count_nonzero(np.frombuffer(states, np.uint8) & OFFLINE)),

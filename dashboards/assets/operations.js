@@ -90,7 +90,7 @@
       ill ? ill[1] : '',
       ill ? `banner ${ill[0]}` : 'banner',
       !ill,
-      status?.recording ? `${words.replay} ×${+status.speed.toPrecision(3)}` : '',
+      status?.recording ? `${words.replay}${status.speed === 1 ? '' : ` ×${+status.speed.toPrecision(3)}`}` : '',
       !status?.recording,
       now === null ? '--:--:--' : clock(now, zone),
       now === null ? '' : `${date(now, zone)} ${zone === 'Asia/Shanghai' ? words.beijing : zone}`,

@@ -4,10 +4,12 @@ Their JavaScript lives in ``src`` and is bundled by ``npm run build`` into ``dis
 that running needs neither node nor a network.
 """
 
+# ruff: noqa: RUF012 - Dash's own base class declares these lists as it does; nobody changes them
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from dash.development.base_component import Component, ComponentRegistry
 
@@ -34,15 +36,15 @@ class CityMap(Component):
 
     `url` answers the map's description, `words` are its texts. `look`: `theme` night or day, `xray` (buildings
     transparent), `stale` (no sensor is drawn as normal). `chosenDevice` is ringed; `flyTo` is
-    ``{"lngLat", "zoom"}`` or ``{"all": True}``. Tells `chosen` (``{"device"}``, ``{"asset"}`` or ``{"layer", "feature"}`` of a
-    tile, None for the bare ground) and `phase` (loading, ready, empty, error).
+    ``{"lngLat", "zoom"}`` or ``{"all": True}``. Tells `chosen` (``{"device"}``, ``{"asset"}`` or
+    ``{"layer", "feature"}`` of a tile, None for the bare ground) and `phase` (loading, ready, empty, error).
     """
 
     _namespace = "chengmai"
     _type = "CityMap"
-    _children_props: ClassVar[list[str]] = []
-    _base_nodes: ClassVar[list[str]] = ["children"]
-    _prop_names: ClassVar[list[str]] = [
+    _children_props: list[str] = []
+    _base_nodes: list[str] = ["children"]
+    _prop_names: list[str] = [
         "id",
         "url",
         "theme",
@@ -54,9 +56,9 @@ class CityMap(Component):
         "chosen",
         "phase",
     ]
-    _valid_wildcard_attributes: ClassVar[list[str]] = []
-    available_properties: ClassVar[list[str]] = _prop_names
-    available_wildcard_properties: ClassVar[list[str]] = []
+    _valid_wildcard_attributes: list[str] = []
+    available_properties = _prop_names
+    available_wildcard_properties: list[str] = []
 
     def __init__(self, id: str, url: str, words: Mapping[str, Any], theme: str = "night") -> None:  # noqa: A002 - Dash's own name
         super().__init__(id=id, url=url, words=words, theme=theme)
@@ -71,12 +73,12 @@ class LiveFeed(Component):
 
     _namespace = "chengmai"
     _type = "LiveFeed"
-    _children_props: ClassVar[list[str]] = []
-    _base_nodes: ClassVar[list[str]] = ["children"]
-    _prop_names: ClassVar[list[str]] = ["id", "url", "holds", "status", "alarms", "connection"]
-    _valid_wildcard_attributes: ClassVar[list[str]] = []
-    available_properties: ClassVar[list[str]] = _prop_names
-    available_wildcard_properties: ClassVar[list[str]] = []
+    _children_props: list[str] = []
+    _base_nodes: list[str] = ["children"]
+    _prop_names: list[str] = ["id", "url", "holds", "status", "alarms", "connection"]
+    _valid_wildcard_attributes: list[str] = []
+    available_properties = _prop_names
+    available_wildcard_properties: list[str] = []
 
     def __init__(self, id: str, url: str, holds: str) -> None:  # noqa: A002 - Dash's own name
         super().__init__(id=id, url=url, holds=holds)
@@ -87,12 +89,12 @@ class Sparkline(Component):
 
     _namespace = "chengmai"
     _type = "Sparkline"
-    _children_props: ClassVar[list[str]] = []
-    _base_nodes: ClassVar[list[str]] = ["children"]
-    _prop_names: ClassVar[list[str]] = ["id", "values", "label"]
-    _valid_wildcard_attributes: ClassVar[list[str]] = []
-    available_properties: ClassVar[list[str]] = _prop_names
-    available_wildcard_properties: ClassVar[list[str]] = []
+    _children_props: list[str] = []
+    _base_nodes: list[str] = ["children"]
+    _prop_names: list[str] = ["id", "values", "label"]
+    _valid_wildcard_attributes: list[str] = []
+    available_properties = _prop_names
+    available_wildcard_properties: list[str] = []
 
     def __init__(self, id: str, label: str, values: Sequence[float | None] = ()) -> None:  # noqa: A002 - Dash's own name
         super().__init__(id=id, label=label, values=list(values))

@@ -21,7 +21,7 @@ from dashboards.queries import Observer
 from dashboards.words import Language, language_of, words
 from ingest.store import ReadingStore
 from sensors.alarm_log import AlarmLog
-from sensors.clock import Clock, from_ms, to_ms
+from sensors.clock import from_ms, to_ms
 from sensors.device import Device, Point
 from sensors.limits import Limits
 from sensors.quantity import from_si, quantity, usual_unit
@@ -39,7 +39,6 @@ class Sources:
     store: ReadingStore
     limits: Limits
     city: CityView
-    clock: Clock
     observer: Observer
     title: str
     zone: str
@@ -241,7 +240,7 @@ def _trend(app: Dash, sources: Sources) -> None:
         point = next((p for p in device.points if p.name == point_name), None) if device else None
         if device is None or point is None:
             raise PreventUpdate
-        return _draw(sources, device, point, SPANS[span], theme, language)
+        return _draw(sources, device, point, hours=SPANS[span], theme=theme, language=language)
 
     @app.callback(
         Output("trend", "extendData"),
@@ -264,10 +263,10 @@ def _quantity_name(point: Point, language: Language) -> str:
 
 
 def _draw(
-    sources: Sources, device: Device, point: Point, hours: int, theme: str, language: Language
+    sources: Sources, device: Device, point: Point, *, hours: int, theme: str, language: Language
 ) -> tuple[Any, ...]:
     text, zone = words(language), ZoneInfo(sources.zone)
-    now = sources.clock.now()
+    now = sources.observer.now()
     start = now - timedelta(hours=hours)
     unit = usual_unit(point.quantity, device.system)
     try:
@@ -293,7 +292,7 @@ def _draw(
 
 def _extend(sources: Sources, device: Device, point: Point, tail: dict[str, Any]) -> tuple[Any, Any]:
     try:
-        frame = sources.store.read([point.series], from_ms(tail["after"] + 1), sources.clock.now() + TAIL)
+        frame = sources.store.read([point.series], from_ms(tail["after"] + 1), sources.observer.now() + TAIL)
     except ChengmaiError:
         raise PreventUpdate from None  # the banner says already that the store does not answer
     if frame.empty:
