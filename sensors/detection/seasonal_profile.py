@@ -28,15 +28,15 @@ PRIOR_DAYS = 2.0
 PRIOR_SHARE = 0.15
 """Before the days have shown it, a day is taken to deviate by this share of the profile's range."""
 
-TAU_MS = 600_000.0
+TAU_MS = 180_000.0
 """Time constant of the smoothed residual."""
-STRANGE = 8.0
+STRANGE = 6.0
 """Deviations of the smoothed residual that are strange at once."""
-DOUBTFUL = 4.0
+DOUBTFUL = 3.5
 """Deviations beyond which a half hour is not learnt."""
-SLACK = 4.0
+SLACK = 3.5
 DECISION = 4.0
-"""CUSUM: what is beyond SLACK deviations is summed over half hours up to DECISION (6 deviations for an hour)."""
+"""CUSUM: what is beyond SLACK deviations is summed over half hours up to DECISION (5.5 deviations for an hour)."""
 NORMAL = 2.5
 CALM_MS = 900_000
 """Within NORMAL deviations for so long, a strange series is normal again."""

@@ -1,0 +1,147 @@
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from sensors.device import Device, DeviceId, Point
+from sensors.registry import Registry, read_devices
+from twin.asset import System
+from twin.errors import InputError, UnknownError
+
+PRESSURE = Point("pressure", "pressure", "MPa", low=0.0, high=1e6)
+FLOW = Point("flow", "flow", "m3/h")
+
+
+def device(name, *points):
+    return Device(DeviceId(name), "test", System.WATER, points or (PRESSURE,), timedelta(seconds=5))
+
+
+@pytest.fixture
+def registry(engine):
+    return Registry(engine)
+
+
+def series(registry):
+    return {(each.id, point.name): point.series for each in registry.devices() for point in each.points}
+
+
+def test_series_are_dense_from_zero(registry):
+    registry.put([device("A", PRESSURE, FLOW), device("B")])
+    assert sorted(series(registry).values()) == [0, 1, 2, 3, 4]
+
+
+def test_series_stay_when_a_device_is_replaced(registry):
+    before = series(registry)
+    registry.put([replace(device("WP-1", FLOW, PRESSURE), name="new name")])
+    after = series(registry)
+    assert after["WP-1", "pressure"] == before["WP-1", "pressure"]
+    assert registry.get("WP-1").name == "new name"
+    assert [point.name for point in registry.get("WP-1").points] == ["flow", "pressure"]
+
+
+def test_point_that_comes_back_fills_its_old_series(registry):
+    registry.put([device("A", PRESSURE, FLOW)])
+    before = series(registry)
+    registry.put([device("A", PRESSURE)])
+    registry.put([device("B")])
+    assert ("A", "flow") not in series(registry)
+    registry.put([device("A", PRESSURE, FLOW)])
+    assert series(registry)["A", "flow"] == before["A", "flow"]
+    assert len(set(series(registry).values())) == len(series(registry))
+
+
+def test_version_grows_with_every_change(registry):
+    before = registry.version()
+    registry.put([device("A")])
+    assert registry.version() > before
+
+
+def test_unknown_device_is_said(registry):
+    with pytest.raises(UnknownError, match="no such device"):
+        registry.get("XX")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        device("sla/sh"),
+        device("A", Point("p", "presure", "MPa")),
+        device("A", Point("p", "pressure", "m3/h")),
+        device("A", PRESSURE, PRESSURE),
+        device("A", replace(PRESSURE, low=2e6)),
+        replace(device("A"), interval=timedelta(0)),
+        replace(device("A"), points=()),
+    ],
+)
+def test_bad_device_is_refused_and_nothing_is_half_put(registry, bad):
+    before = registry.devices()
+    with pytest.raises(InputError):
+        registry.put([device("GOOD"), bad])
+    assert registry.devices() == before
+
+
+ENTRY = {
+    "device": "WP-7",
+    "district": "test",
+    "system": "water",
+    "interval_s": 60,
+    "asset": "water.inp:node:J1",
+    "easting": 1.0,
+    "northing": 2.0,
+    "points": [{"name": "pressure", "quantity": "pressure", "unit": "MPa", "low": 0, "high": 1e6}],
+}
+
+
+def test_json_and_csv_lists_say_the_same(tmp_path):
+    (tmp_path / "d.json").write_text(json.dumps([ENTRY]), "utf-8")
+    (tmp_path / "d.csv").write_text(
+        "device,district,system,interval_s,asset,easting,northing,point,quantity,unit,low,high,crown_m\n"
+        "WP-7,test,water,60,water.inp:node:J1,1,2,pressure,pressure,MPa,0,1e6,\n",
+        "utf-8-sig",
+    )
+    assert read_devices(tmp_path / "d.json") == read_devices(tmp_path / "d.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"system": "wter"}, "device 2"),
+        ({"sistem": "water"}, "sistem"),
+        ({"interval_s": "often"}, "interval_s"),
+        ({"device": "WP 8"}, "WP 8"),
+        ({"points": [{"name": "p", "quantity": "pressure", "unit": "m3"}]}, "m3"),
+        ({"device": "WP-7"}, "twice"),
+    ],
+)
+def test_bad_row_is_named(tmp_path, change, says):
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps([ENTRY, {**ENTRY, "device": "WP-8", **change}]), "utf-8")
+    with pytest.raises(InputError, match=says) as error:
+        read_devices(path)
+    assert "device 2" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(None, "E_MISSING"), (b"", "E_FORMAT"), (b"[]", "E_EMPTY"), (b"{", "E_FORMAT"), (b"\xff\xfe[", "E_ENCODING")],
+)
+def test_bad_file_has_a_code(tmp_path, content, code):
+    path = tmp_path / "d.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        read_devices(path)
+    assert error.value.code == code
+
+
+def test_bad_csv_row_and_column_are_named(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("device,colour\nA,red\n", "utf-8")
+    with pytest.raises(InputError, match="colour"):
+        read_devices(path)
+    head = "device,district,system,interval_s,point,quantity,unit\n"
+    path.write_text(f"{head}A,t,water,5,p,pressure,MPa\nB,t,water,x,p,pressure,MPa\n", "utf-8")
+    with pytest.raises(InputError, match="row 3"):
+        read_devices(path)

@@ -1,0 +1,46 @@
+from dataclasses import replace
+
+import pytest
+
+from sensors.alarm import AlarmId, Place, raise_
+from sensors.detection import DetectionKind, Subject
+from sensors.device import DeviceId
+from sensors.sentence import sentence
+from twin.asset import AssetId
+
+HERE = Place(DeviceId("WP-1"), AssetId("water.inp:node:J1"), 1.0, 2.0, "water")
+
+
+def alarm(detection, clock, place=HERE):
+    return raise_(AlarmId(1), detection, place, clock.now())[0]
+
+
+def test_limit_is_said_with_value_limit_and_place(seen, clock):
+    said = alarm(seen(0), clock)
+    assert sentence(said, "zh") == "WP-1（J1）压力 0.13 MPa，低于三级黄限值 0.14 MPa。"
+    assert sentence(said, "en") == "WP-1 (J1): pressure 0.13 MPa, below the yellow limit of 0.14 MPa."
+
+
+def test_gas_pressure_is_said_in_its_own_unit(seen, clock):
+    said = alarm(seen(0), clock, replace(HERE, system="gas"))
+    assert "130 kPa" in sentence(said, "en")
+
+
+def test_sudden_fall_is_said_with_what_was_expected(seen, clock):
+    found = replace(
+        seen(0), rule="rate_of_change", kind=DetectionKind.RATE_OF_CHANGE, limit=None, expected=(280_000.0, 320_000.0)
+    )
+    assert sentence(alarm(found, clock), "zh") == "WP-1（J1）压力突降至 0.13 MPa（预期 0.28 – 0.32 MPa）。"
+    assert sentence(alarm(found, clock), "en") == (
+        "WP-1 (J1): pressure fell suddenly to 0.13 MPa (expected 0.28 – 0.32 MPa)."
+    )
+
+
+@pytest.mark.parametrize("kind", DetectionKind)
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_every_kind_is_one_sentence_even_without_values(seen, clock, kind, language):
+    bare = replace(seen(0), subject=Subject("device:X"), kind=kind, value=None, limit=None, quantity="")
+    said = sentence(alarm(bare, clock, Place()), language)
+    assert said.endswith("。" if language == "zh" else ".")
+    assert "None" not in said
+    assert "  " not in said
