@@ -153,7 +153,13 @@ def _count(product: entity_instance, result: Geometry) -> None:
         result.meshed += 1
         return
     result.empty += 1
-    result.issues.append(Issue("E_EMPTY_GEOMETRY", f"{product.is_a()}: its body has no surface", product.GlobalId))
+    result.issues.append(
+        Issue(
+            "E_EMPTY_GEOMETRY",
+            f"{product.is_a()}: its body has no surface, or its openings leave none",
+            product.GlobalId,
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
