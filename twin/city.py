@@ -7,7 +7,9 @@ fields of `twin.asset`, `id` kept as ``asset``. Geometries keep a Z where the fi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,7 +97,9 @@ class SourceRow:
 class City:
     """An open city database. Any thread may read through it; `replace` writes through a connection of its own.
 
-    Readers see the city before or after a replace, never between, and are not held up by it (write-ahead log).
+    Readers see the city before or after a replace, never between, and are not held up by it (write-ahead log). While
+    a process has a city open it must not open the same file through GDAL (pyogrio, geopandas); see
+    `twin.geopackage.frame`. Other processes, QGIS among them, may.
     """
 
     def __init__(self, path: Path, db: sqlite3.Connection, *, busy_timeout_s: float) -> None:
@@ -133,22 +137,15 @@ class City:
         if path.exists():
             raise InputError("exists already", where=str(path), expected="a new file", code="E_EXISTS")
         chosen = city_crs(crs) if crs else None
-        now = datetime.now(UTC)
-        with geopackage.one_line_errors(path):
-            db = geopackage.connect(path, busy_timeout_s=busy_timeout_s)
-            try:
-                db.execute("PRAGMA journal_mode = WAL")
-                with geopackage.transaction(db):
-                    if not geopackage.is_geopackage(db):  # else another process made it while we waited
-                        geopackage.create(db, _TABLES, geopackage.UNDEFINED_CARTESIAN, now)
-                        _put(db, "format", FORMAT)
-                        _put(db, "revision", "0")
-                        if chosen:
-                            _settle(db, chosen)
-            except BaseException:
-                db.close()
-                raise
-        return City(path, db, busy_timeout_s=busy_timeout_s)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
+        try:
+            with geopackage.one_line_errors(path):
+                _make(unfinished, chosen)
+            _publish(unfinished, path)
+        finally:
+            with suppress(OSError):  # it was never made
+                unfinished.unlink()
+        return City.open(path, busy_timeout_s=busy_timeout_s)
 
     @staticmethod
     def open_or_create(path: Path, crs: str | None, *, busy_timeout_s: float = 30.0) -> City:
@@ -203,53 +200,50 @@ class City:
 
         `properties` and `connects` are JSON text. Raises UnknownError where there is no such table.
         """
-        import pyogrio  # noqa: PLC0415  # GDAL takes half a second to load, and only tables need it
-
         known = {table.name: table for table in _TABLES}
         if name not in known:
             raise UnknownError(f"there is no table {name!r}", where=str(self.path), expected=", ".join(known))
-        layer = known[name].geometry is not None
-        placed = "placement = 'placed'" if placed_only and name in records.NAMES else None
-        frame = pyogrio.read_dataframe(self.path, layer=name, where=placed, read_geometry=layer)
-        if layer and self.crs is None:
-            frame = frame.set_crs(None, allow_override=True)
-        return frame.set_index("asset", drop=False) if name in records.NAMES else frame
+        ours = name in records.NAMES
+        chosen = ("placement = ?", (Decision.PLACED.value,)) if placed_only and ours else ("1", ())
+        crs = reference.parse(self.crs) if self.crs else None
+        with geopackage.one_line_errors(self.path):
+            frame = geopackage.frame(self._db, known[name], crs, *chosen)
+        return frame.set_index("asset", drop=False) if ours else frame
 
     def asset(self, asset: str) -> Asset:
         """Return the asset with this id, whichever kind it is; raises UnknownError."""
-        for record in records.RECORDS:
-            found = record.find(self._db, asset)
-            if found is not None:
-                return found
+        with geopackage.one_line_errors(self.path):
+            for record in records.RECORDS:
+                found = record.find(self._db, asset)
+                if found is not None:
+                    return found
         raise UnknownError(f"no asset {asset!r}", where=str(self.path), expected="an id such as water.inp:link:P-101")
 
     def nodes_named(self, system: System) -> dict[str, AssetId]:
         """Return the ids of the nodes of `system` by name; a name that several have is left out."""
         named: dict[str, AssetId | None] = {}
         query = "SELECT name, substr(asset, length(source) + 7), asset FROM nodes WHERE system = ?"
-        for name, own, asset in self._db.execute(query, (system.value,)):  # "{source}:node:{own}"
+        for name, own, asset in self._rows(query, system.value):  # "{source}:node:{own}"
             for known in {name, own}:
                 named[known] = None if named.get(known, asset) != asset else AssetId(asset)
         return {name: asset for name, asset in named.items() if asset is not None}
 
     def counts(self) -> dict[str, int]:
         """Return how many rows each table of assets has."""
-        return {name: self._one(f'SELECT count(*) FROM "{name}"') for name in records.NAMES}  # noqa: S608  # our names
+        return {name: self._rows(f'SELECT count(*) FROM "{name}"')[0][0] for name in records.NAMES}  # noqa: S608  # our names
 
     def sources(self) -> list[SourceRow]:
         """Return what was loaded, in the order of the names."""
         names = [name for name, _ in _SOURCES.columns]
-        rows = self._db.execute(f"SELECT {', '.join(names)} FROM sources ORDER BY source")  # noqa: S608  # our names
+        rows = self._rows(f"SELECT {', '.join(names)} FROM sources ORDER BY source")  # noqa: S608  # our names
         return [_source_row(dict(zip(names, row, strict=True))) for row in rows]
 
     def mesh(self, source: str) -> Mesh:
         """Return the mesh of a source; raises UnknownError where it has none."""
-        row = self._db.execute(
-            "SELECT glb, easting, northing, height, rotation_deg FROM meshes WHERE source = ?", (source,)
-        ).fetchone()
-        if row is None:
+        rows = self._rows("SELECT glb, easting, northing, height, rotation_deg FROM meshes WHERE source = ?", source)
+        if not rows:
             raise UnknownError(f"no mesh of {source!r}", where=str(self.path), expected="a source with geometry")
-        return Mesh(*row)
+        return Mesh(*rows[0])
 
     def close(self) -> None:
         """Close the file; the last one to close it folds the write-ahead log into it."""
@@ -267,9 +261,9 @@ class City:
         with geopackage.one_line_errors(self.path):
             return _value(self._db, key)
 
-    def _one(self, query: str) -> int:
+    def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         with geopackage.one_line_errors(self.path):
-            return int(self._db.execute(query).fetchone()[0])
+            return self._db.execute(query, values).fetchall()
 
 
 def city_crs(text: str) -> reference.CRS:
@@ -318,6 +312,28 @@ def _settle(db: sqlite3.Connection, crs: reference.CRS) -> None:
     with geopackage.untriggered(db, records.TABLES):
         geopackage.move_to_srs(db, records.TABLES, srs)
     _put(db, "crs", reference.label(crs))
+
+
+def _make(path: Path, crs: reference.CRS | None) -> None:
+    """Write an empty city; one that is killed half-way leaves no file of the city's name."""
+    with closing(geopackage.connect(path, busy_timeout_s=0)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        with geopackage.transaction(db):
+            geopackage.create(db, _TABLES, geopackage.UNDEFINED_CARTESIAN, datetime.now(UTC))
+            _put(db, "format", FORMAT)
+            _put(db, "revision", "0")
+            if crs:
+                _settle(db, crs)
+
+
+def _publish(unfinished: Path, path: Path) -> None:
+    """Give the finished file its name, unless somebody has taken it meanwhile."""
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        raise InputError("exists already", where=str(path), expected="a new file", code="E_EXISTS") from None
+    except OSError:  # a file system without links
+        unfinished.rename(path)
 
 
 def _format(db: sqlite3.Connection) -> str | None:

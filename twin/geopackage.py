@@ -25,6 +25,8 @@ from pyproj import CRS
 from twin.errors import BusyError, ChengmaiError, InputError, UnavailableError
 
 if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
@@ -300,6 +302,41 @@ def decode(blob: bytes | None) -> BaseGeometry | None:
         return None
     envelope = _ENVELOPE_BYTES[(blob[3] >> 1) & 0b111]
     return shapely.from_wkb(blob[8 + envelope :])
+
+
+def frame(
+    db: sqlite3.Connection, table: Table, crs: CRS | None, where: str = "1", values: Sequence[str] = ()
+) -> gpd.GeoDataFrame | pd.DataFrame:
+    """Return the rows of `table` where the SQL condition `where` holds; a layer's with their geometry, in `crs`.
+
+    Text columns are strings, numbers floats with NaN or whole numbers where none is missing. GDAL must not be used for
+    this: a second SQLite library on the same file in one process cancels the first one's POSIX locks when it closes it
+    (sqlite.org/howtocorrupt.html, section 2.2.1).
+    """
+    import geopandas as gpd  # noqa: PLC0415  # takes half a second to load, and only tables need it
+    import pandas as pd  # noqa: PLC0415  # as above
+
+    names = [name for name, _ in table.columns]
+    listed = ", ".join(f'"{name}"' for name in names) + (f", {GEOMETRY}" if table.geometry else "")
+    rows = db.execute(f'SELECT {listed} FROM "{table.name}" WHERE {where} ORDER BY fid', values).fetchall()
+    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * (len(names) + bool(table.geometry))
+    series = {
+        name: pd.Series(list(column), dtype=_dtype(kind, column))
+        for (name, kind), column in zip(table.columns, columns, strict=False)
+    }
+    plain = pd.DataFrame(series)
+    if not table.geometry:
+        return plain
+    bodies = [None if blob is None else blob[8 + _ENVELOPE_BYTES[(blob[3] >> 1) & 0b111] :] for blob in columns[-1]]
+    return gpd.GeoDataFrame(plain, geometry=shapely.from_wkb(np.array(bodies, dtype=object)), crs=crs)
+
+
+def _dtype(kind: str, values: Sequence[Any]) -> str:
+    if kind.startswith("TEXT"):
+        return "str"
+    if kind.startswith("INTEGER"):
+        return "float64" if None in values else "int64"
+    return "float64" if kind.startswith("DOUBLE") else "object"
 
 
 def _triggers(table: Table) -> list[str]:

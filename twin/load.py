@@ -160,6 +160,10 @@ class _Target:
         """The CRS to read into; None: the first file with one decides."""
         return self._city.crs if self._city else self._new_crs and reference.label(reference.parse(self._new_crs))
 
+    def is_at(self, file: Path) -> bool:
+        """Say whether `file` is the city."""
+        return self._path.exists() and self._path.samefile(file)
+
     def put(self, model: Model, file: Path) -> Model:
         """Store a model, its loose ends joined to the city's nodes; returns it as stored."""
         self._city = self._city or City.open_or_create(self._path, self._new_crs)
@@ -224,12 +228,18 @@ class _Loading:
         for index, (file, source) in enumerate(named):
             try:
                 kind, _ = reader_for(file)
-                _refuse_twin(file, source, seen)
+                self._refuse_twin(file, source, seen)
             except InputError as error:
                 self._done(index, file, _refusal(file, source, "", error))
             else:
                 seen[source] = file
                 yield index, _Job(file, source, kind)
+
+    def _refuse_twin(self, file: Path, source: str, seen: Mapping[str, Path]) -> None:
+        if source in seen:
+            raise InputError(f"has the name of {seen[source]}", where=str(file), expected="--as NAME", code="E_SOURCE")
+        if self._target.is_at(file):  # GDAL must not open it here: see twin.geopackage.frame
+            raise InputError("is the city itself", where=str(file), expected="a file to load", code="E_FORMAT")
 
     def _timed(self, reader: Callable[[Path, ReadRequest], Outcome], job: _Job) -> tuple[Outcome, float]:
         begun = time.perf_counter()
@@ -263,11 +273,6 @@ class _Loading:
     def _done(self, index: int, file: Path, receipt: Receipt) -> None:
         self._receipts[index] = receipt
         self._progress(Progress(file, receipt, len(self._receipts), self._total))
-
-
-def _refuse_twin(file: Path, source: str, seen: Mapping[str, Path]) -> None:
-    if source in seen:
-        raise InputError(f"has the name of {seen[source]}", where=str(file), expected="--as NAME", code="E_SOURCE")
 
 
 def _joined(city: City, model: Model, doubts: list[Issue]) -> Model:
