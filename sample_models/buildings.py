@@ -11,8 +11,9 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from shapely import LineString, Polygon, affinity, unary_union
+from shapely import LineString, Polygon, affinity, get_parts, unary_union
 from shapely.geometry import box
+from shapely.geometry.base import BaseGeometry
 from shapely.ops import polygonize
 
 from sample_models.streets import Streets
@@ -159,16 +160,18 @@ def buildings_of(blocks: Sequence[Block]) -> list[Building]:
 def _parcels(streets: Streets) -> list[Polygon]:
     lines = unary_union([LineString(s.axis) for s in streets.segments])
     paved = unary_union([LineString(s.axis).buffer(s.street.width_m / 2) for s in streets.segments])
-    parcels: list[Polygon] = []
-    for face in polygonize(lines):
-        rest = face.difference(paved)
-        parcels.append(max(rest.geoms, key=lambda g: g.area) if hasattr(rest, "geoms") else rest)
+    parcels = [largest(face.difference(paved)) for face in polygonize(lines)]
 
     def order(parcel: Polygon) -> tuple[int, float]:
         u, v = to_frame(parcel.centroid.x, parcel.centroid.y)
         return sum(v > limit for limit in (215, 340, 525, 715)), u
 
     return sorted(parcels, key=order)
+
+
+def largest(shape: BaseGeometry) -> Polygon:
+    """Return the largest polygon of a shape."""
+    return max((part for part in get_parts(shape) if isinstance(part, Polygon)), key=lambda part: part.area)
 
 
 def _heading(parcel: Polygon, streets: Streets) -> float:
@@ -195,7 +198,10 @@ def _rows(
     while y + kind.depth < north and placed < compound.most:
         boxes = [b for b in _along(land, y, kind, rng) if land.contains(b)][: compound.most - placed]
         if boxes:
-            row = [_building(b, compound, placed + n, pivot, turn, rng, next(numbers)) for n, b in enumerate(boxes)]
+            row = [
+                _building(b, compound, placed + n, pivot, turn=turn, rng=rng, number=next(numbers))
+                for n, b in enumerate(boxes)
+            ]
             placed += len(boxes)
             yield Row(tuple(row), turn)
             y += kind.depth + kind.behind + rng.uniform(0, 4)
@@ -222,7 +228,7 @@ def _along(land: Polygon, y: float, kind: Kind, rng: random.Random) -> Iterator[
 
 
 def _building(
-    plot: Polygon, compound: Compound, index: int, pivot: XY, turn: float, rng: random.Random, number: int
+    plot: Polygon, compound: Compound, index: int, pivot: XY, *, turn: float, rng: random.Random, number: int
 ) -> Building:
     kind = KINDS[compound.kind]
     shape = _shape(plot, compound.kind, index)
@@ -275,13 +281,13 @@ def _shape(plot: Polygon, kind: str, index: int) -> Polygon:
         a, b = 6.0, 6.5
         cut = [box(x0, y0, x0 + a, y0 + b), box(x1 - a, y0, x1, y0 + b)]
         cut += [box(x0, y1 - b, x0 + a, y1), box(x1 - a, y1 - b, x1, y1)]
-        return plot.difference(unary_union(cut)).normalize()
+        return largest(plot.difference(unary_union(cut)).normalize())
     if kind == "mid":  # recesses between the three stairs, to the south
         third = (x1 - x0) / 3
         cut = [box(x0 + third * n - 1.6, y0, x0 + third * n + 1.6, y0 + 1.8) for n in (1, 2)]
-        return plot.difference(unary_union(cut)).normalize()
+        return largest(plot.difference(unary_union(cut)).normalize())
     if kind == "school" and index == 0:  # an L around the yard
-        return plot.difference(box(x0 + 14.0, y0, x1, y1 - 14.0)).normalize()
+        return largest(plot.difference(box(x0 + 14.0, y0, x1, y1 - 14.0)).normalize())
     if kind == "office" and index % 2:
-        return plot.difference(box(x0, y0, x0 + 14.0, y0 + 7.0)).normalize()
+        return largest(plot.difference(box(x0, y0, x0 + 14.0, y0 + 7.0)).normalize())
     return plot

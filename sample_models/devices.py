@@ -38,6 +38,17 @@ GAS_SPANS: Mapping[str, tuple[str, float, float]] = {
     "low": ("kPa", 0.0, 1.0e4),
     "medium": ("kPa", 0.0, 6.0e5),
 }
+SYSTEMS = {
+    "DF": "drainage",
+    "DL": "drainage",
+    "GM": "gas",
+    "HS": "drainage",
+    "GB": "gas",
+    "GP": "gas",
+    "GF": "gas",
+    "RG": "rain",
+}
+"""Systems of kinds of devices; the others belong to the network that they are bound to."""
 MODELS = {
     "WP": "XH-P20",
     "WF": "XH-F300",
@@ -63,15 +74,13 @@ class _Register:
     entries: list[Entry]
     counts: dict[str, int]
 
-    def add(
-        self, prefix: str, system: str, asset: str, xy: XY, name: str, points: Sequence[Entry], device: str = ""
-    ) -> None:
+    def add(self, prefix: str, asset: str, xy: XY, name: str, points: Sequence[Entry], *, device: str = "") -> None:
         self.counts[prefix] = self.counts.get(prefix, 0) + 1
         self.entries.append(
             {
                 "device": device or f"{prefix}-{self.counts[prefix]:04d}",
                 "district": DISTRICT,
-                "system": system,
+                "system": SYSTEMS.get(prefix) or asset.partition(".")[0],
                 "asset": asset,
                 "easting": round(xy[0], 3),
                 "northing": round(xy[1], 3),
@@ -144,27 +153,25 @@ def _water(register: _Register, net: Net) -> None:
     hydrants = spread(_nodes(net, lambda n: n.kind == "hydrant"), 14)
     for node in [*corners, net.nodes["PS-OUT"], *ends, *hydrants]:
         what = "消火栓压力" if node.kind == "hydrant" else "末梢压力" if node.kind == "customer" else "管网压力"
-        register.add("WP", "water", f"water.inp:node:{node.name}", node.xy, f"{node.place}{what}", pressure)
+        register.add("WP", f"water.inp:node:{node.name}", node.xy, f"{node.place}{what}", pressure)
     pipes = _pipes(net)
     for number in (1, 2, 3):
         pipe = pipes[f"FM-{number}"]
         points = [point("flow"), point("pressure")]
-        register.add("WF", "water", f"water.inp:link:{pipe.name}", _middle(pipe), pipe.place, points, f"WF-DMA{number}")
+        register.add("WF", f"water.inp:link:{pipe.name}", _middle(pipe), pipe.place, points, device=f"WF-DMA{number}")
     pipe = pipes["SM-0"]
-    register.add("WF", "water", "water.inp:link:SM-0", _middle(pipe), "清源泵站出厂流量", [point("flow")], "WF-PS1")
+    register.add("WF", "water.inp:link:SM-0", _middle(pipe), "清源泵站出厂流量", [point("flow")], device="WF-PS1")
     tank = net.nodes["T-1"]
     level = [point("level", ("m", 0.0, 6.5))]
-    register.add("WL", "water", "water.inp:node:T-1", tank.xy, f"{tank.place}液位", level, "WL-TANK1")
+    register.add("WL", "water.inp:node:T-1", tank.xy, f"{tank.place}液位", level, device="WL-TANK1")
     for name in ("PU-1", "PU-2"):
         pump = pipes[name]
         xy = net.nodes[pump.start].xy
-        register.add(
-            "DP", "water", f"water.inp:link:{name}", xy, f"清源泵站{name}", [point("pump_state")], f"DP-{name}"
-        )
+        register.add("DP", f"water.inp:link:{name}", xy, f"清源泵站{name}", [point("pump_state")], device=f"DP-{name}")
     quality = [point("free_chlorine"), point("turbidity")]
     for name in ("PS-OUT", "J00", "J30", "J60"):
         node = net.nodes[name]
-        register.add("WQ", "water", f"water.inp:node:{name}", node.xy, f"{node.place}水质", quality)
+        register.add("WQ", f"water.inp:node:{name}", node.xy, f"{node.place}水质", quality)
 
 
 def _crown(net: Net) -> dict[str, float]:
@@ -182,23 +189,23 @@ def _drainage(register: _Register, drainage: Drainage) -> None:
             depth = round(node.ground_m - node.level_m, 3)
             points = [point("level", ("m", 0.0, max(6.0, depth)), crown_m=crown[node.name], depth_m=depth)]
             name = f"{node.place}{'污水' if service == 'sanitary' else '雨水'}井液位"
-            register.add("DL", "drainage", f"drainage.inp:node:{node.name}", node.xy, name, points)
+            register.add("DL", f"drainage.inp:node:{node.name}", node.xy, name, points)
     well = net.nodes["LS-1"]
     depth = round(well.ground_m - well.level_m, 3)
     points = [point("level", crown_m=3.4, depth_m=depth)]
-    register.add("DL", "drainage", "drainage.inp:node:LS-1", well.xy, "东堤提升泵站集水井液位", points, "DL-LS1")
+    register.add("DL", "drainage.inp:node:LS-1", well.xy, "东堤提升泵站集水井液位", points, device="DL-LS1")
     pipes = _pipes(net)
     trunk = sorted((p for p in net.pipes if p.grade == "sanitary" and p.diameter_mm >= 400), key=lambda p: p.name)[::9]
     for pipe in [pipes["WSL-LS"], pipes["WSL-OUT"], *(pipes[f"YSL-OF{n}"] for n in (1, 2, 3)), *trunk[:4]]:
         asset = f"drainage.inp:link:{pipe.name}"
-        register.add("DF", "drainage", asset, _middle(pipe), f"{pipe.place}流量", [point("flow", ("m3/h", 0.0, 1.5))])
+        register.add("DF", asset, _middle(pipe), f"{pipe.place}流量", [point("flow", ("m3/h", 0.0, 1.5))])
     for name in ("LP-1", "LP-2"):
         asset = f"drainage.inp:link:{name}"
-        register.add("DP", "drainage", asset, well.xy, f"东堤提升泵站{name}", [point("pump_state")], f"DP-{name}")
+        register.add("DP", asset, well.xy, f"东堤提升泵站{name}", [point("pump_state")], device=f"DP-{name}")
     for name in ("WS-60", "WS-50", "WS-40", "WS-30", "WS-20", "WS-61"):
         node = net.nodes[name]
         asset = f"drainage.inp:node:{name}"
-        register.add("HS", "drainage", asset, node.xy, f"{node.place}硫化氢", [point("hydrogen_sulfide")])
+        register.add("HS", asset, node.xy, f"{node.place}硫化氢", [point("hydrogen_sulfide")])
 
 
 def _gas(register: _Register, net: Net) -> None:
@@ -207,18 +214,18 @@ def _gas(register: _Register, net: Net) -> None:
         node = net.nodes[name]
         asset = f"gas_nodes.geojson:node:{name}"
         points = [point("pressure", GAS_SPANS[node.grade])]
-        register.add("GP", "gas", asset, node.xy, f"{node.place}压力", points, f"GP-{name}")
+        register.add("GP", asset, node.xy, f"{node.place}压力", points, device=f"GP-{name}")
     medium = spread(_nodes(net, lambda n: n.grade == "medium" and n.name.startswith("GM-")), 4)
     ends = spread(_nodes(net, lambda n: n.kind == "customer"), 14)
     for node in [*medium, *ends]:
         what = "中压压力" if node.grade == "medium" else "末端压力"
         points = [point("pressure", GAS_SPANS[node.grade])]
-        register.add("GP", "gas", f"gas_nodes.geojson:node:{node.name}", node.xy, f"{node.place}{what}", points)
+        register.add("GP", f"gas_nodes.geojson:node:{node.name}", node.xy, f"{node.place}{what}", points)
     pipes = _pipes(net)
     for name in ("GMP-0", "REG-1", "REG-2", "REG-3"):
         pipe = pipes[name]
         flow = [point("flow", ("m3/h", 0.0, 1.0))]
-        register.add("GF", "gas", f"gas_pipes.geojson:link:{name}", _middle(pipe), f"{pipe.place}流量", flow)
+        register.add("GF", f"gas_pipes.geojson:link:{name}", _middle(pipe), f"{pipe.place}流量", flow)
 
 
 def near_gas(drains: Net, gas: Net) -> Iterator[tuple[Node, Pipe, float]]:
@@ -238,7 +245,7 @@ def _manhole_gas(register: _Register, drains: Net, gas: Net) -> None:
     nodes = spread([n for n, _, _ in near_gas(drains, gas)], 46)
     for count, node in enumerate(nodes):
         points = [point("combustible_gas")] + ([point("cover_open")] if count % 3 == 0 else [])
-        register.add("GM", "gas", f"drainage.inp:node:{node.name}", node.xy, f"{node.place}窨井可燃气体", points)
+        register.add("GM", f"drainage.inp:node:{node.name}", node.xy, f"{node.place}窨井可燃气体", points)
 
 
 def _indoor(register: _Register, buildings: Sequence[Building], models: Sequence[HouseModel]) -> None:
@@ -249,13 +256,13 @@ def _indoor(register: _Register, buildings: Sequence[Building], models: Sequence
             continue
         for found in model.detectors[:: DETECTORS[model.path]]:
             asset = f"{model.path}:element:{found.guid}"
-            register.add("GB", "gas", asset, found.xy, found.name, detector)
+            register.add("GB", asset, found.xy, found.name, detector)
     users = [b for b in buildings if b.kind != "park"]
     for b in users[2::4][:36]:
         xy = b.footprint.centroid.x, b.footprint.centroid.y
-        register.add("GB", "gas", f"buildings.geojson:building:{b.id}", xy, f"{b.name}室内可燃气体", detector)
+        register.add("GB", f"buildings.geojson:building:{b.id}", xy, f"{b.name}室内可燃气体", detector)
     roofs = [next(b for b in buildings if b.kind == kind) for kind in ("school", "office", "clinic")]
     for n, b in enumerate(roofs, start=1):
         xy = b.footprint.centroid.x, b.footprint.centroid.y
         asset = f"buildings.geojson:building:{b.id}"
-        register.add("RG", "rain", asset, xy, f"{b.name}雨量", [point("rain_intensity")], f"RG-{n:02d}")
+        register.add("RG", asset, xy, f"{b.name}雨量", [point("rain_intensity")], device=f"RG-{n:02d}")

@@ -10,10 +10,11 @@ import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from shapely import LineString, Point, Polygon
 
-from sample_models.buildings import Block
+from sample_models.buildings import Block, largest
 from sample_models.pipes import Lane, Net, Node, Pipe, at, between, lane_of, mains_of
 from sample_models.streets import Key, Offset, Segment, Streets, sanitary_line, storm_line
 from sample_models.terrain import bank, ground, to_frame, to_map
@@ -68,8 +69,8 @@ def make_drainage(streets: Streets, blocks: Sequence[Block]) -> Drainage:
         for row in block.rows:
             lane = lane_of(row, LANE_BEHIND_M, sewers)
             lanes.setdefault(lane.segment.name, []).append(lane)
-    _draw(net, streets, "sanitary", sanitary_line, (LIFT,), lanes)
-    _draw(net, streets, "storm", storm_line, STORM_OUTLETS, {})
+    _draw(net, streets, "sanitary", sanitary_line, (LIFT,), lanes=lanes)
+    _draw(net, streets, "storm", storm_line, STORM_OUTLETS, lanes={})
     _ends(net, streets)
     catchments = _catchments(net, blocks)
     load = {c.outlet: 0.0 for c in catchments}
@@ -117,6 +118,7 @@ def _draw(
     service: str,
     offset: Offset,
     sinks: Sequence[Key],
+    *,
     lanes: Mapping[str, Sequence[Lane]],
 ) -> None:
     """Draw the drains of one system: a manhole at each crossing, along each segment, and in the lanes."""
@@ -166,9 +168,11 @@ def _segment(
             names.append(_name(service, down))
         else:
             names.append(net.add_node(net.name(prefix), "manhole", at(line, mark), 0.0, place=place, grade=service))
-    for (p, q), (a, b) in zip(zip(marks, marks[1:], strict=False), zip(names, names[1:], strict=False), strict=True):
+    for (p, q), (a, b) in zip(pairwise(marks), pairwise(names), strict=True):
         via = between(line, p, q)
-        net.add_pipe(net.name(f"{prefix}L"), "conduit", (a, b), 0, material, year, via=via, place=place, grade=service)
+        net.add_pipe(
+            net.name(f"{prefix}L"), "conduit", (a, b), 0, (material, year), via=via, place=place, grade=service
+        )
     for lane in lanes:
         station = min(max(taps[lane.tap], 12.0), length - 12.0)
         _lane(net, names[min(range(len(marks)), key=lambda n: abs(marks[n] - station))], lane)
@@ -196,8 +200,7 @@ def _lane(net: Net, street: str, lane: Lane) -> None:
             "conduit",
             (name, below),
             0,
-            material,
-            building.year,
+            (material, building.year),
             place=building.compound,
             grade="sanitary",
         )
@@ -209,20 +212,20 @@ def _ends(net: Net, streets: Streets) -> None:
     u, v = to_frame(*streets.crossings[LIFT])
     well = net.add_node("LS-1", "storage", to_map(u + 10.0, v - 20.0), 0.0, place="东堤提升泵站", grade="sanitary")
     net.add_pipe(
-        "WSL-LS", "conduit", (_name("sanitary", LIFT), well), 0, "混凝土", 2016, place="东堤路", grade="sanitary"
+        "WSL-LS", "conduit", (_name("sanitary", LIFT), well), 0, ("混凝土", 2016), place="东堤路", grade="sanitary"
     )
     over = net.add_node("LS-OUT", "manhole", to_map(u + 24.0, v - 20.0), 1.8, place="东堤提升泵站", grade="sanitary")
     for name in ("LP-1", "LP-2"):
-        net.add_pipe(name, "pump", (well, over), 0, "", 2016, place="东堤提升泵站", grade="sanitary")
+        net.add_pipe(name, "pump", (well, over), 0, ("", 2016), place="东堤提升泵站", grade="sanitary")
     plant = net.add_node("OF-WWTP", "outfall", to_map(u + 84.0, v - 14.0), 2.2, place="至清源污水厂", grade="sanitary")
-    net.add_pipe("WSL-OUT", "conduit", (over, plant), 0, "混凝土", 2016, place="至清源污水厂", grade="sanitary")
+    net.add_pipe("WSL-OUT", "conduit", (over, plant), 0, ("混凝土", 2016), place="至清源污水厂", grade="sanitary")
     for n, key in enumerate(STORM_OUTLETS, start=1):
         cu, _ = to_frame(*streets.crossings[key])
         name = net.add_node(
             f"OF-{n}", "outfall", to_map(cu, bank(cu) + 3.0), 0.0, place="河湾路雨水排口", grade="storm"
         )
         ends = (_name("storm", key), name)
-        net.add_pipe(f"YSL-OF{n}", "conduit", ends, 0, "混凝土", 2010, place="河湾路雨水排口", grade="storm")
+        net.add_pipe(f"YSL-OF{n}", "conduit", ends, 0, ("混凝土", 2010), place="河湾路雨水排口", grade="storm")
 
 
 PAVED = {
@@ -247,7 +250,7 @@ def _catchments(net: Net, blocks: Sequence[Block]) -> list[Catchment]:
         x, y = block.parcel.centroid.x, block.parcel.centroid.y
         south = Polygon([(x - c, y - s), (x + c, y + s), (x + c + s, y + s - c), (x - c + s, y - s - c)])
         for half in (block.parcel.intersection(south), block.parcel.difference(south)):
-            area = half if isinstance(half, Polygon) else max(half.geoms, key=lambda g: g.area)
+            area = largest(half)
             outlet = min(inlets, key=lambda n: Point(n.xy).distance(area.centroid))
             paved = PAVED[block.compound.kind]
             catchments.append(Catchment(f"SC{len(catchments) + 1:02d}", area, outlet.name, paved, 0.7))
@@ -291,7 +294,7 @@ def _sizes(net: Net, load: Mapping[str, float]) -> Net:
 
 
 def _full(diameter_mm: int) -> float:
-    """Flow of a full concrete drain at its least slope, m3/s (Manning, n = 0.014; slopes of 3 ‰ at least in streets)."""
+    """Flow of a full concrete drain at its least slope (1.5 ‰ at least), m3/s (Manning, n = 0.014)."""
     d = diameter_mm / 1000.0
     return math.pi * d**2 / 4 * (d / 4) ** (2 / 3) * max(SIZES[diameter_mm], 0.0015) ** 0.5 / 0.014
 

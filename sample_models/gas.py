@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 from shapely import LineString, Point
 
@@ -48,19 +49,19 @@ def make_gas(streets: Streets, blocks: Sequence[Block], rng: random.Random) -> N
     return net
 
 
-def _laid(street: Street, rng: random.Random) -> tuple[str, int, int]:
-    """Return material, year and DN of a low-pressure main; a fifth of the old ones have been renewed in PE."""
+def _laid(street: Street, rng: random.Random) -> tuple[tuple[str, int], int]:
+    """Return (material, year) and DN of a low-pressure main; a fifth of the old ones have been renewed in PE."""
     if street.old and rng.random() < 0.2:
-        return "PE", rng.randint(2015, 2022), 200 if street.trunk else 160
+        return ("PE", rng.randint(2015, 2022)), 200 if street.trunk else 160
     year = street.year + rng.randint(0, 2)
     material = "灰口铸铁" if year < 1994 else "钢" if year < 2004 else "PE"
-    return material, year, 200 if street.trunk else 150 if material != "PE" else 160
+    return (material, year), 200 if street.trunk else 150 if material != "PE" else 160
 
 
 def _street(net: Net, segment: Segment, line: LineString, lanes: Sequence[Lane], rng: random.Random) -> None:
     """Lay the low-pressure main of a segment, with a valve near its start and the lanes along it."""
     street = segment.street
-    material, year, size = _laid(street, rng)
+    laid, size = _laid(street, rng)
     middles = [(line.length * share, "") for share in (0.33, 0.67)]
     stops = [(lane.station, f"{n}") for n, lane in enumerate(lanes)]
     stops += [m for m in middles if all(abs(m[0] - s[0]) > 25 for s in stops)]
@@ -75,15 +76,13 @@ def _street(net: Net, segment: Segment, line: LineString, lanes: Sequence[Lane],
             name = net.name("GV" if what == "valve" else "GJ")
             node = net.add_node(name, kind, at(line, station), LOW_COVER_M, place=street.name, grade="low")
             via = between(line, reached, station)
-            net.add_pipe(
-                net.name("GP"), "pipe", (last, node), size, material, year, via=via, place=street.name, grade="low"
-            )
+            net.add_pipe(net.name("GP"), "pipe", (last, node), size, laid, via=via, place=street.name, grade="low")
             last, reached = node, station
         if what.isdigit():
             _lane(net, node, lanes[int(what)], rng)
     end = f"GJ-{segment.b[0]}{segment.b[1]}"
     via = between(line, reached, line.length)
-    net.add_pipe(net.name("GP"), "pipe", (last, end), size, material, year, via=via, place=street.name, grade="low")
+    net.add_pipe(net.name("GP"), "pipe", (last, end), size, laid, via=via, place=street.name, grade="low")
 
 
 def _lane(net: Net, tee: str, lane: Lane, rng: random.Random) -> None:
@@ -98,14 +97,16 @@ def _lane(net: Net, tee: str, lane: Lane, rng: random.Random) -> None:
         if n == 0:
             head = _towards(tap, spot, min(4.0, Point(tap).distance(Point(spot)) / 2))
             last = net.add_node(net.name("GV"), "valve", head, 0.8, place=building.compound, grade="low")
-            net.add_pipe(net.name("GP"), "pipe", (tee, last), 110, material, year, place=building.compound, grade="low")
+            net.add_pipe(
+                net.name("GP"), "pipe", (tee, last), 110, (material, year), place=building.compound, grade="low"
+            )
         node = net.add_node(net.name("GJ"), "junction", spot, 0.8, place=building.compound, grade="low")
-        net.add_pipe(net.name("GP"), "pipe", (last, node), 110, material, year, place=building.compound, grade="low")
+        net.add_pipe(net.name("GP"), "pipe", (last, node), 110, (material, year), place=building.compound, grade="low")
         customer = net.add_node(
             f"GC-{building.id}", "customer", building.entry, 0.5, place=building.name, building=building, grade="low"
         )
         net.add_pipe(
-            f"GS-{building.id}", "service", (node, customer), 63, material, year, place=building.name, grade="low"
+            f"GS-{building.id}", "service", (node, customer), 63, (material, year), place=building.name, grade="low"
         )
         last = node
 
@@ -123,9 +124,9 @@ def _medium(net: Net, streets: Streets) -> None:
     for key in dict.fromkeys((*MEDIUM_ROUTE, *MEDIUM_SOUTH, *MEDIUM_EAST)):
         xy = streets.corner(key, medium_gas_line)
         net.add_node(f"GM-{key[0]}{key[1]}", "junction", xy, MEDIUM_COVER_M, place="中压", grade="medium")
-    net.add_pipe("GMP-0", "pipe", ("GATE-1", "GM-04"), 250, "钢", 2014, place="北塘大道", grade="medium")
+    net.add_pipe("GMP-0", "pipe", ("GATE-1", "GM-04"), 250, ("钢", 2014), place="北塘大道", grade="medium")
     for route in (MEDIUM_ROUTE, MEDIUM_SOUTH, MEDIUM_EAST):
-        for a, b in zip(route, route[1:], strict=False):
+        for a, b in pairwise(route):
             segment = between_keys.get((a, b)) or between_keys[b, a]
             line = streets.line(segment, medium_gas_line)
             line = line if segment.a == a else line.reverse()
@@ -142,7 +143,7 @@ def _medium_piece(net: Net, street: Street, line: LineString, ends: tuple[str, s
         net.name("GMJ"), "junction", at(line, line.length / 2), MEDIUM_COVER_M, place=street.name, grade="medium"
     )
     for p, q in ((ends[0], valve), (valve, middle), (middle, ends[1])):
-        net.add_pipe(net.name("GMP"), "pipe", (p, q), size, "钢", street.year, place=street.name, grade="medium")
+        net.add_pipe(net.name("GMP"), "pipe", (p, q), size, ("钢", street.year), place=street.name, grade="medium")
 
 
 def _regulator(net: Net, streets: Streets, name: str, key: Key) -> None:
@@ -152,6 +153,6 @@ def _regulator(net: Net, streets: Streets, name: str, key: Key) -> None:
     place = f"{name}调压站"
     inlet = net.add_node(f"{name}-IN", "junction", (x, y), 0.3, place=place, grade="medium")
     net.add_node(name, "regulator", (x + 1.6, y - 0.4), 0.3, place=place, grade="low")
-    net.add_pipe(net.name("GMP"), "pipe", (tee, inlet), 150, "钢", 2014, place=place, grade="medium")
-    net.add_pipe(f"REG{name[2:]}", "regulator", (inlet, name), 100, "钢", 2014, place=place, grade="low")
-    net.add_pipe(net.name("GP"), "pipe", (name, low), 250, "钢", 2014, place=place, grade="low")
+    net.add_pipe(net.name("GMP"), "pipe", (tee, inlet), 150, ("钢", 2014), place=place, grade="medium")
+    net.add_pipe(f"REG{name[2:]}", "regulator", (inlet, name), 100, ("钢", 2014), place=place, grade="low")
+    net.add_pipe(net.name("GP"), "pipe", (name, low), 250, ("钢", 2014), place=place, grade="low")

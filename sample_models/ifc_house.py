@@ -35,8 +35,8 @@ class Bay:
     """Where inner walls run along the wing, metres from the south face."""
     doors: tuple[tuple[float, float], ...]
     """Doors on inner walls: (x, y)."""
-    stair: float | None = None
-    """West edge of a stair that stands at the north face, 2.6 m wide."""
+    stair: tuple[float, float] | None = None
+    """Where a stair starts, 2.4 m wide: (x, y)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Wing:
     depth: float
     bays: tuple[Bay, ...]
     gables: tuple[bool, bool] = (True, True)
+    corridor: float = 0.0
+    """Width of the corridor along the north face that walls between bays leave open, metres."""
 
     @property
     def length(self) -> float:
@@ -73,6 +75,16 @@ class Fabric:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is built: wing, storey, how far along the wing (m), and the key of its names."""
+
+    wing: Wing
+    storey: Entity
+    x: float
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class House:
     """A building model: its draft, storeys (from the ground up), their height, and its wings."""
 
@@ -87,26 +99,30 @@ def build(house: House, *, glazing: str, open_ground_floor: bool = False) -> Fab
     fabric = Fabric()
     for wing in house.wings:
         for number, storey in enumerate(house.storeys, start=1):
-            _slab(house, fabric, wing, storey, f"{wing.name}/{number}", 0.0)
+            whole = Place(wing, storey, 0.0, f"{wing.name}/{number}")
+            _slab(house, fabric, whole, 0.0)
             x = 0.0
             for n, bay in enumerate(wing.bays):
-                key = f"{wing.name}/{number}/{n}"
-                _facades(house, fabric, wing, bay, storey, key, x, glazing)
-                _inner(house, fabric, wing, bay, storey, key, x, walls=not (open_ground_floor and number == 1))
-                _rooms(house, wing, bay, storey, key, x, number)
+                place = Place(wing, storey, x, f"{wing.name}/{number}/{n}")
+                _facades(house, fabric, place, bay, glazing)
+                if not (open_ground_floor and number == 1):
+                    _inner(house, fabric, place, bay)
+                _rooms(house, place, bay, f"{number}{n + 1:02d}")
                 if bay.stair is not None and number < len(house.storeys):
-                    _stair(house, wing, storey, key, x + bay.stair)
+                    _stair(house, place, bay.stair)
                 x += bay.width
-            _cross_walls(house, fabric, wing, storey, f"{wing.name}/{number}")
-        _slab(house, fabric, wing, house.storeys[-1], f"{wing.name}/roof", house.height)
+            _cross_walls(house, fabric, whole)
+        _slab(house, fabric, Place(wing, house.storeys[-1], 0.0, f"{wing.name}/roof"), house.height)
     return fabric
 
 
-def _slab(house: House, fabric: Fabric, wing: Wing, storey: Entity, key: str, above: float) -> None:
-    solid_name = f"楼板 {wing.length:g}x{wing.depth:g}"
-    kind = _type(house, "IfcSlab", solid_name, "slab", (wing.length, wing.depth, SLAB_M), PredefinedType="FLOOR")
+def _slab(house: House, fabric: Fabric, place: Place, above: float) -> None:
+    wing = place.wing
+    name = f"楼板 {wing.length:g}x{wing.depth:g}"
+    kind = _type(house, "IfcSlab", name, "slab", (wing.length, wing.depth, SLAB_M), PredefinedType="FLOOR")
+    spot = wing.spot(0.0, 0.0, above - SLAB_M)
     made = house.draft.occurrence(
-        "IfcSlab", key, kind, storey, wing.spot(0.0, 0.0, above - SLAB_M), turn=wing.turn, Name=f"楼板 {key}"
+        "IfcSlab", place.key, kind, place.storey, spot, turn=wing.turn, Name=f"楼板 {place.key}"
     )
     fabric.slabs.append(made)
 
@@ -117,11 +133,9 @@ def _type(
     return house.draft.type(ifc_class, name, partial(house.draft.box, *size), colour, **attributes)
 
 
-def _facades(
-    house: House, fabric: Fabric, wing: Wing, bay: Bay, storey: Entity, key: str, x: float, glazing: str
-) -> None:
+def _facades(house: House, fabric: Fabric, place: Place, bay: Bay, glazing: str) -> None:
     """Put the two façade walls of a bay, with holes for their windows, and the windows."""
-    draft = house.draft
+    draft, wing, storey, x, key = house.draft, place.wing, place.storey, place.x, place.key
     height = house.height - SLAB_M
     for side, openings, y in (("S", bay.south, 0.0), ("N", bay.north, wing.depth - WALL_M)):
         holes = [(hx, sill, width, high) for hx, width, sill, high in openings]
@@ -156,13 +170,11 @@ def _facades(
             fabric.windows.append(window)
 
 
-def _inner(
-    house: House, fabric: Fabric, wing: Wing, bay: Bay, storey: Entity, key: str, x: float, *, walls: bool
-) -> None:
+def _inner(house: House, fabric: Fabric, place: Place, bay: Bay) -> None:
     """Put the inner walls that run along the wing, and the doors in them."""
-    draft = house.draft
+    draft, wing, storey, x, key = house.draft, place.wing, place.storey, place.x, place.key
     height = house.height - SLAB_M
-    for n, y in enumerate(bay.walls if walls else ()):
+    for n, y in enumerate(bay.walls):
         gaps = [(dx, 0.0, 0.9, 2.1) for dx, dy in bay.doors if dy == y]
         outline = [(0.0, 0.0), (bay.width - WALL_M, 0.0), (bay.width - WALL_M, height), (0.0, height)]
         for dx, low, width, high in gaps:  # a door is a notch from the floor
@@ -206,18 +218,16 @@ def _inner(
             )
 
 
-def _cross_walls(house: House, fabric: Fabric, wing: Wing, storey: Entity, key: str) -> None:
+def _cross_walls(house: House, fabric: Fabric, place: Place) -> None:
     """Put the walls across the wing, between bays and at the gables."""
+    wing, storey, key = place.wing, place.storey, place.key
     x, last = 0.0, len(wing.bays)
-    span = wing.depth - 2 * WALL_M
-    kind = _type(
-        house,
-        "IfcWall",
-        f"横墙240 {span:g}m",
-        "wall",
-        (WALL_M, span, house.height - SLAB_M),
-        PredefinedType="SOLIDWALL",
-    )
+    spans = {True: wing.depth - 2 * WALL_M, False: wing.depth - 2 * WALL_M - wing.corridor}
+    height = house.height - SLAB_M
+    kinds = {
+        gable: _type(house, "IfcWall", f"横墙240 {s:g}m", "wall", (WALL_M, s, height), PredefinedType="SOLIDWALL")
+        for gable, s in spans.items()
+    }
     for n in range(last + 1):
         gable = n in (0, last)
         if not gable or wing.gables[0 if n == 0 else 1]:
@@ -225,7 +235,7 @@ def _cross_walls(house: House, fabric: Fabric, wing: Wing, storey: Entity, key: 
             wall = house.draft.occurrence(
                 "IfcWall",
                 f"{key}/X{n}",
-                kind,
+                kinds[gable],
                 storey,
                 wing.spot(at, WALL_M, 0.0),
                 turn=wing.turn,
@@ -236,7 +246,8 @@ def _cross_walls(house: House, fabric: Fabric, wing: Wing, storey: Entity, key: 
             x += wing.bays[n].width
 
 
-def _rooms(house: House, wing: Wing, bay: Bay, storey: Entity, key: str, x: float, number: int) -> None:
+def _rooms(house: House, place: Place, bay: Bay, door: str) -> None:
+    wing, storey, x, key = place.wing, place.storey, place.x, place.key
     for n, room in enumerate(bay.rooms):
         dx, dy = room.x[1] - room.x[0], room.y[1] - room.y[0]
         kind = _type(
@@ -247,7 +258,6 @@ def _rooms(house: House, wing: Wing, bay: Bay, storey: Entity, key: str, x: floa
             (dx, dy, house.height - SLAB_M - 0.05),
             PredefinedType="INTERNAL",
         )
-        door = int(key.rsplit("/", 1)[-1]) + 1
         space = house.draft.occurrence(
             "IfcSpace",
             f"{key}/R{n}",
@@ -255,7 +265,7 @@ def _rooms(house: House, wing: Wing, bay: Bay, storey: Entity, key: str, x: floa
             storey,
             wing.spot(x + room.x[0], room.y[0], 0.0),
             turn=wing.turn,
-            Name=f"{number}{door:02d}-{n + 1}",
+            Name=f"{door}-{n + 1}",
             LongName=room.name,
             CompositionType="ELEMENT",
         )
@@ -264,8 +274,10 @@ def _rooms(house: House, wing: Wing, bay: Bay, storey: Entity, key: str, x: floa
         house.draft.quantities("Qto_SpaceBaseQuantities", f"{dx:g}x{dy:g}", area, [space])
 
 
-def _stair(house: House, wing: Wing, storey: Entity, key: str, x: float) -> None:
-    """Put two flights with nine treads each, side by side, at the north face."""
+def _stair(house: House, place: Place, start: tuple[float, float]) -> None:
+    """Put two flights with nine treads each, side by side, from `start` northwards and back."""
+    wing, storey, key = place.wing, place.storey, place.key
+    x = place.x + start[0]
     rise, tread = house.height / 18, 0.27
     for n in (0, 1):
         outline = [(0.0, 0.0)]
@@ -280,7 +292,7 @@ def _stair(house: House, wing: Wing, storey: Entity, key: str, x: float) -> None
             PredefinedType="STRAIGHT",
         )
         along = math.pi / 2 if n == 0 else -math.pi / 2
-        y = wing.depth - 4.6 if n == 0 else wing.depth - 4.6 + 9 * tread
+        y = start[1] if n == 0 else start[1] + 9 * tread
         spot = wing.spot(x + (1.15 if n == 0 else 1.35), y, n * 9 * rise)
         house.draft.occurrence(
             "IfcStairFlight",

@@ -7,7 +7,7 @@ south-west corner on the ground.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -74,31 +74,35 @@ _FLAT_WEST = Bay(
     (
         Room("客厅", (0.3, 3.6), (0.3, 5.2)),
         Room("卧室", (3.7, 6.1), (0.3, 5.2)),
-        Room("厨房", (0.3, 2.6), (7.4, 11.7)),
+        Room("过道", (0.3, 6.1), (5.5, 7.1)),
+        Room("卫生间", (0.3, 3.2), (7.4, 11.7)),
+        Room("厨房", (3.3, 6.1), (7.4, 11.7)),
     ),
     ((0.7, 2.4, 0.9, 1.5), (4.0, 1.8, 0.9, 1.5)),
-    ((0.9, 1.2, 1.0, 1.4), (4.2, 0.6, 1.5, 0.9)),
+    ((1.4, 0.6, 1.5, 0.9), (4.0, 1.2, 1.0, 1.4)),
     (5.3, 7.2),
     ((1.2, 5.3), (4.1, 7.2)),
 )
 _CORE = Bay(
     2.6,
-    (Room("次卧", (0.3, 2.5), (0.3, 7.0)), Room("楼梯间", (0.3, 2.5), (7.3, 11.7))),
+    (Room("次卧", (0.3, 2.5), (0.3, 7.0)), Room("楼梯间", (0.3, 2.5), (7.4, 11.7))),
     ((0.7, 1.5, 0.9, 1.5),),
     ((0.8, 1.2, 1.6, 1.0),),
     (7.2,),
     (),
-    stair=0.05,
+    stair=(0.1, 7.5),
 )
 _FLAT_EAST = Bay(
     6.2,
     (
         Room("客厅", (2.6, 5.9), (0.3, 5.2)),
         Room("卧室", (0.3, 2.5), (0.3, 5.2)),
-        Room("厨房", (3.6, 5.9), (7.4, 11.7)),
+        Room("过道", (0.3, 5.9), (5.5, 7.1)),
+        Room("卫生间", (3.2, 5.9), (7.4, 11.7)),
+        Room("厨房", (0.3, 3.1), (7.4, 11.7)),
     ),
     ((0.5, 1.8, 0.9, 1.5), (3.2, 2.4, 0.9, 1.5)),
-    ((1.3, 0.6, 1.5, 0.9), (4.1, 1.2, 1.0, 1.4)),
+    ((1.0, 1.2, 1.0, 1.4), (4.2, 0.6, 1.5, 0.9)),
     (5.3, 7.2),
     ((4.0, 5.3), (0.9, 7.2)),
 )
@@ -113,46 +117,7 @@ def _block(building: Building, *, renewed: bool) -> HouseModel:
     glazing = "断桥铝中空窗" if renewed else "钢框单玻窗"
     fabric = build(house, glazing=glazing, open_ground_floor=renewed)
     describe(house, fabric, insulated=renewed)
-    pipes: list[tuple[str, Sequence[Entity]]] = []
-    for unit in range(3):
-        west = unit * 15.0 + 6.2
-        year = 2025 if renewed else 1988
-        flats = ((-2.2, -1.0, f"{unit + 1}单元西户"), (4.6, -1.0, f"{unit + 1}单元东户"))
-        gas = Riser(
-            f"gas-{unit + 1}{'-new' if renewed else ''}",
-            "gas",
-            west - 0.35,
-            12.2 if renewed else 11.4,
-            0.05,
-            "不锈钢" if renewed else "镀锌钢管",
-            year,
-            flats,
-            f"gas_nodes.geojson:node:GC-{building.id}",
-        )
-        pipes.append(("gas", lay(house, gas, f"gas-{unit + 1}")))
-        water = Riser(
-            f"water-{unit + 1}",
-            "water",
-            west + 0.45,
-            7.6,
-            0.04,
-            "PPR" if renewed else "镀锌钢管",
-            2018,
-            flats,
-            f"water.inp:node:C-{building.id}",
-        )
-        pipes.append(("water", lay(house, water)))
-        waste = Riser(
-            f"waste-{unit + 1}",
-            "waste",
-            west - 1.2,
-            11.5,
-            0.11,
-            "PVC-U" if renewed else "铸铁",
-            year,
-            node=f"drainage.inp:node:WH-{building.id}",
-        )
-        pipes.append(("waste", lay(house, waste)))
+    pipes = [(r.system, lay(house, r, r.name.removesuffix("-new"))) for r in _block_risers(building, renewed=renewed)]
     if renewed:
         _renewal(house)
     else:
@@ -163,6 +128,23 @@ def _block(building: Building, *, renewed: bool) -> HouseModel:
             house.draft.occurrence("IfcTank", f"roof-{n}", tank, house.storeys[-1], spot, Name=f"屋顶水箱 {n + 1}")
     path = "block-07-renewed.ifc" if renewed else "block-07.ifc"
     return _finish(path, house, building, pipes)
+
+
+def _block_risers(building: Building, *, renewed: bool) -> Iterator[Riser]:
+    """Yield the risers of the block: the renewal put new gas risers outside, and new waste stacks in place."""
+    gas_node, water_node = f"gas_nodes.geojson:node:GC-{building.id}", f"water.inp:node:C-{building.id}"
+    drain_node = f"drainage.inp:node:WH-{building.id}"
+    for unit in range(1, 4):
+        west = (unit - 1) * 15.0 + 6.2
+        flats = [(dx, -1.0, f"{unit}单元{side}户") for dx, side in ((-2.2, "西"), (4.6, "东"))]
+        if renewed:
+            yield Riser(f"gas-{unit}-new", "gas", west - 0.35, 12.2, 0.05, "不锈钢", 2025, flats, gas_node)
+        else:
+            yield Riser(f"gas-{unit}", "gas", west - 0.35, 11.4, 0.05, "镀锌钢管", 1988, flats, gas_node)
+        landing = [(dx, 0.0, room) for dx, (_, _, room) in zip((-0.5, 0.5), flats, strict=True)]
+        yield Riser(f"water-{unit}", "water", west + 1.3, 11.3, 0.04, "PPR", 2018, landing, water_node)
+        material, year = ("PVC-U", 2025) if renewed else ("铸铁", 1988)
+        yield Riser(f"waste-{unit}", "waste", west - 3.2, 11.5, 0.11, material, year, node=drain_node)
 
 
 def _renewal(house: House) -> None:
@@ -219,7 +201,14 @@ def _renewal(house: House) -> None:
 
 
 def _rooms_wing(
-    name: str, corner: XY, turn: float, depth: float, bays: Sequence[str], width: float, **gables: tuple[bool, bool]
+    name: str,
+    corner: XY,
+    turn: float,
+    depth: float,
+    bays: Sequence[str],
+    *,
+    width: float,
+    gables: tuple[bool, bool] = (True, True),
 ) -> Wing:
     """Return a wing of rooms along a corridor at its north side; a bay called 楼梯间 has a stair."""
     made: list[Bay] = []
@@ -232,16 +221,16 @@ def _rooms_wing(
             Room("走廊", (0.0, width), (wall + 0.2, depth - 0.3)),
         )
         doors = ((0.8, wall), (width - 2.2, wall)) if room != "楼梯间" else ((1.0, wall),)
-        made.append(Bay(width, rooms, windows, north, (wall,), doors, 0.4 if room == "楼梯间" else None))
-    return Wing(name, corner, turn, depth, tuple(made), **gables)
+        made.append(Bay(width, rooms, windows, north, (wall,), doors, (0.4, wall - 2.8) if room == "楼梯间" else None))
+    return Wing(name, corner, turn, depth, tuple(made), gables, corridor=3.2)
 
 
 def _school(building: Building) -> HouseModel:
     """Return the teaching building: an L of two wings of classrooms, four storeys."""
-    long = ("楼梯间", "教室", "教室", "教师办公室", "教室", "教室")
+    long = ("楼梯间", "教室", "教室", "卫生间", "教室", "教师办公室")
     wings = [
-        _rooms_wing("N", (0.0, 16.0), 0.0, 14.0, long, 58.0 / 6),
-        _rooms_wing("W", (14.0, 0.0), math.pi / 2, 14.0, ("实验室", "厨房"), 8.0, gables=(True, False)),
+        _rooms_wing("N", (0.0, 16.0), 0.0, 14.0, long, width=58.0 / 6),
+        _rooms_wing("W", (14.0, 0.0), math.pi / 2, 14.0, ("实验室", "厨房"), width=8.0, gables=(True, False)),
     ]
     house = _house("school", building.name, building, "2023-08-30T09:00:00", wings)
     fabric = build(house, glazing="塑钢窗")
@@ -254,18 +243,18 @@ def _school(building: Building) -> HouseModel:
                 Riser(
                     "gas-1",
                     "gas",
-                    0.6,
-                    10.0,
+                    4.2,
+                    15.4,
                     0.065,
                     "镀锌钢管",
                     2008,
-                    ((2.0, 1.0, "厨房"),),
+                    ((2.0, -1.0, "厨房"),),
                     f"gas_nodes.geojson:node:GC-{building.id}",
                 ),
             ),
         ),
     ]
-    for n, (x, y) in enumerate(((1.2, 29.4), (20.0, 29.4), (38.0, 29.4), (57.0, 29.4)), start=1):
+    for n, (x, y) in enumerate(((30.2, 26.2), (33.6, 26.2), (37.0, 26.2)), start=1):
         branch = ((0.8, -0.6, f"卫生间{n}"),)
         water = Riser(f"water-{n}", "water", x, y, 0.05, "PPR", 2010, branch, f"water.inp:node:C-{building.id}")
         waste = Riser(
@@ -277,21 +266,25 @@ def _school(building: Building) -> HouseModel:
 
 def _clinic(building: Building) -> HouseModel:
     """Return the community clinic: one wing of consulting rooms and wards, five storeys."""
-    bays = ("楼梯间", "诊室", "诊室", "检验科", "药房", "病房", "病房", "治疗室")
+    bays = ("楼梯间", "诊室", "诊室", "检验科", "卫生间", "病房", "病房", "供应室")
     house = _house(
-        "clinic", building.name, building, "2022-05-16T09:00:00", [_rooms_wing("A", (0.0, 0.0), 0.0, 18.0, bays, 6.0)]
+        "clinic",
+        building.name,
+        building,
+        "2022-05-16T09:00:00",
+        [_rooms_wing("A", (0.0, 0.0), 0.0, 18.0, bays, width=6.0)],
     )
     fabric = build(house, glazing="断桥铝中空窗")
     describe(house, fabric, insulated=True)
     node = f"gas_nodes.geojson:node:GC-{building.id}"
     pipes = [
-        ("gas", lay(house, Riser("gas-1", "gas", 47.2, 17.4, 0.05, "不锈钢", 2019, ((-2.0, -1.0, "供应室"),), node)))
+        ("gas", lay(house, Riser("gas-1", "gas", 47.4, 14.2, 0.05, "不锈钢", 2019, ((-2.0, -1.0, "供应室"),), node)))
     ]
-    for n, x in enumerate((6.4, 18.4, 30.4, 42.4), start=1):
+    for n, x in enumerate((25.0, 27.0, 29.0), start=1):
         branch = ((0.8, -0.6, f"卫生间{n}"),)
-        water = Riser(f"water-{n}", "water", x, 17.4, 0.05, "不锈钢", 2017, branch, f"water.inp:node:C-{building.id}")
+        water = Riser(f"water-{n}", "water", x, 14.2, 0.05, "不锈钢", 2017, branch, f"water.inp:node:C-{building.id}")
         waste = Riser(
-            f"waste-{n}", "waste", x + 0.5, 17.4, 0.11, "PVC-U", 2007, node=f"drainage.inp:node:WH-{building.id}"
+            f"waste-{n}", "waste", x + 0.5, 14.2, 0.11, "PVC-U", 2007, node=f"drainage.inp:node:WH-{building.id}"
         )
         pipes += [("water", lay(house, water)), ("waste", lay(house, waste))]
     return _finish("clinic.ifc", house, building, pipes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from zlib import crc32
 
 from sample_models.ifc_draft import Entity
 from sample_models.ifc_house import House
@@ -42,10 +43,11 @@ class _Run:
 
     house: House
     riser: Riser
+    keep: str
     elements: list[Entity]
 
     def piece(
-        self, ifc_class: str, key: str, kind: str, storey: Entity, at: tuple[float, float, float], name: str
+        self, ifc_class: str, key: str, kind: str, storey: Entity, at: tuple[float, float, float], *, name: str
     ) -> Entity:
         made = self.house.draft.occurrence(ifc_class, f"{self.riser.name}/{key}", kind, storey, at, Name=name)
         self.elements.append(made)
@@ -62,11 +64,11 @@ class _Run:
 
 def lay(house: House, riser: Riser, keep: str = "") -> list[Entity]:
     """Lay a riser through all storeys and return its elements; meters and detectors keep the keys of riser `keep`."""
-    run = _Run(house, riser, [])
+    run = _Run(house, riser, keep or riser.name, [])
     if riser.system == "waste":
         _waste(run)
     else:
-        _supply(run, keep or riser.name)
+        _supply(run)
     draft = house.draft
     pipes = [e for e in run.elements if e.is_a("IfcPipeSegment")]
     values = {"NominalDiameter": riser.diameter, "YearOfConstruction": riser.year, "Status": "EXISTING"}
@@ -82,7 +84,7 @@ def _entry(run: _Run) -> Entity:
     solid = partial(draft.box, 0.14, 0.14, 0.16)
     kind = draft.type("IfcValve", f"引入{name}", solid, riser.system, PredefinedType=predefined)
     valve = run.piece(
-        "IfcValve", "entry", kind, run.house.storeys[0], (riser.x - 0.07, riser.y - 0.07, 0.0), f"引入{name}"
+        "IfcValve", "entry", kind, run.house.storeys[0], (riser.x - 0.07, riser.y - 0.07, 0.0), name=f"引入{name}"
     )
     _, (out,) = run.ports(valve, "entry", 1)
     if riser.node:
@@ -90,7 +92,7 @@ def _entry(run: _Run) -> Entity:
     return out
 
 
-def _supply(run: _Run, keep: str) -> None:
+def _supply(run: _Run) -> None:
     """Lay a gas or water riser upwards: valve, then on each storey a pipe and a tee with a meter for each branch."""
     riser, house, draft = run.riser, run.house, run.house.draft
     below: Entity | None = _entry(run)
@@ -112,44 +114,47 @@ def _supply(run: _Run, keep: str) -> None:
         if number == 1:
             foot = partial(draft.cylinder, riser.diameter, 1.2 - 0.16)
             kind = draft.type("IfcPipeSegment", f"{size} 底段", foot, riser.system, PredefinedType="RIGIDSEGMENT")
-        segment = run.piece("IfcPipeSegment", f"{number}", kind, storey, (riser.x, riser.y, z), f"{size} {number}F")
+        segment = run.piece(
+            "IfcPipeSegment", f"{number}", kind, storey, (riser.x, riser.y, z), name=f"{size} {number}F"
+        )
         into, (out,) = run.ports(segment, f"{number}", 1)
         if below is not None:
             draft.connect(below, into)
         joint = run.piece(
-            "IfcPipeFitting", f"{number}T", tee, storey, (riser.x, riser.y, 1.2), f"{size} 三通 {number}F"
+            "IfcPipeFitting", f"{number}T", tee, storey, (riser.x, riser.y, 1.2), name=f"{size} 三通 {number}F"
         )
         last = number == len(house.storeys)
         tee_in, outs = run.ports(joint, f"{number}T", len(riser.branches) + (0 if last else 1))
         draft.connect(out, tee_in)
         below = None if last else outs[-1]
         for n, (branch, source) in enumerate(zip(riser.branches, outs, strict=False)):
-            _branch(run, storey, f"{number}/{n}", branch, source, keep)
+            _branch(run, storey, f"{number}/{n}", branch, source)
 
 
-def _branch(run: _Run, storey: Entity, key: str, branch: tuple[float, float, str], source: Entity, keep: str) -> None:
+def _branch(run: _Run, storey: Entity, key: str, branch: tuple[float, float, str], source: Entity) -> None:
     """Put the valve and meter of a branch, and for gas a detector in the room."""
-    riser, draft = run.riser, run.house.draft
+    riser, draft, keep = run.riser, run.house.draft, run.keep
     dx, dy, room = branch
     predefined, name = VALVE[riser.system]
     cock = draft.type(
         "IfcValve", f"户内{name}", partial(draft.box, 0.08, 0.08, 0.1), riser.system, PredefinedType=predefined
     )
     side = 0.3 if dx > 0 else -0.3
-    valve = run.piece("IfcValve", f"{key}V", cock, storey, (riser.x + side, riser.y, 1.2), f"{name} {room}")
+    meter_at = riser.x + (dx - 4 * side if abs(dx) > 1.5 else side * 1.8)
+    valve = run.piece("IfcValve", f"{key}V", cock, storey, (riser.x + side, riser.y, 1.2), name=f"{name} {room}")
     into, (out,) = run.ports(valve, f"{key}V", 1)
     draft.connect(source, into)
     predefined, name = METER[riser.system]
     kind = draft.type(
         "IfcFlowMeter", name, partial(draft.box, 0.2, 0.16, 0.24), riser.system, PredefinedType=predefined
     )
-    serial = f"{riser.system[0].upper()}{int(draft.guid(f'{keep}/{key}')[1:4].encode().hex(), 16) % 10**7:07d}"
+    serial = f"{riser.system[0].upper()}{crc32(f'{draft.scope}/{keep}/{key}'.encode()) % 10**7:07d}"
     meter = draft.occurrence(
         "IfcFlowMeter",
         f"{keep}/{key}M",
         kind,
         storey,
-        (riser.x + side * 1.8, riser.y - 0.08, 1.2),
+        (meter_at, riser.y - 0.08, 1.2),
         Name=f"{name} {room}",
         Tag=serial,
     )
@@ -175,11 +180,13 @@ def _waste(run: _Run) -> None:
     for number in range(len(house.storeys), 0, -1):
         storey = house.storeys[number - 1]
         at = (riser.x, riser.y, house.height - SEGMENT_M)
-        fitting = run.piece("IfcPipeFitting", f"{number}T", joint, storey, at, f"{size} 三通 {number}F")
+        fitting = run.piece("IfcPipeFitting", f"{number}T", joint, storey, at, name=f"{size} 三通 {number}F")
         into, (out,) = run.ports(fitting, f"{number}T", 1)
         if above is not None:
             draft.connect(above, into)
-        segment = run.piece("IfcPipeSegment", f"{number}", pipe, storey, (riser.x, riser.y, 0.0), f"{size} {number}F")
+        segment = run.piece(
+            "IfcPipeSegment", f"{number}", pipe, storey, (riser.x, riser.y, 0.0), name=f"{size} {number}F"
+        )
         below_in, (above,) = run.ports(segment, f"{number}", 1)
         draft.connect(out, below_in)
     if riser.node:

@@ -86,18 +86,17 @@ class Net:
         kind: str,
         ends: tuple[str, str],
         diameter_mm: int,
-        material: str,
-        year: int,
+        laid: tuple[str, int],
         *,
         via: Sequence[XY] = (),
         place: str = "",
         grade: str = "",
         closed: bool = False,
     ) -> str:
-        """Add a pipe between two nodes, with vertices `via`, and return its name."""
+        """Add a pipe between two nodes, of a material and year, with vertices `via`, and return its name."""
         inner = [(round(x, 3), round(y, 3)) for x, y in via]
         line = (self.nodes[ends[0]].xy, *inner, self.nodes[ends[1]].xy)
-        self.pipes.append(Pipe(name, kind, *ends, line, diameter_mm, material, year, place, grade, closed))
+        self.pipes.append(Pipe(name, kind, *ends, line, diameter_mm, *laid, place, grade, closed))
         return name
 
 

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 from shapely import LineString
@@ -146,7 +147,7 @@ def make_streets(rng: random.Random) -> Streets:
         for j in range(len(_V) - 1):
             a, b = (i, j), (i, j + 1)
             segments.append(Segment(f"C{i}{j}", column, a, b, (crossings[a], crossings[b]), "north"))
-    for n, (a, b) in enumerate(zip(_DIAGONAL, _DIAGONAL[1:], strict=False)):
+    for n, (a, b) in enumerate(pairwise(_DIAGONAL)):
         p, q = crossings[a], crossings[b]
         ends = [(p[0] + (q[0] - p[0]) * t, p[1] + (q[1] - p[1]) * t) for t in (0.09, 0.91)]
         segments.append(Segment(f"D{n}", DIAGONAL, a, b, (p, *ends, q), "across"))
@@ -189,7 +190,7 @@ def sanitary_line(street: Street) -> float:
     return -2.4 if street.old else -2.0
 
 
-def storm_line(street: Street) -> float:
+def storm_line(street: Street) -> float:  # noqa: ARG001 - an Offset takes the street
     """Storm drain: just beside the axis."""
     return 0.8
 

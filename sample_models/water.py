@@ -10,9 +10,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shapely import LineString, Point, Polygon, unary_union
+from shapely import LineString, Point, Polygon, get_coordinates, unary_union
 
-from sample_models.buildings import Block
+from sample_models.buildings import Block, largest
 from sample_models.pipes import Lane, Net, at, between, lane_of, mains_of
 from sample_models.streets import ROWS, Key, Segment, Street, Streets, water_line
 from sample_models.terrain import XY, to_frame, to_map
@@ -92,7 +92,7 @@ def _street(net: Net, segment: Segment, line: LineString, lanes: Sequence[Lane],
     if not boundary:
         reached = VALVE_M
         after = net.add_node(net.name("JV"), "junction", at(line, reached), COVER_M, place=place)
-        net.add_pipe(net.name("V"), "valve", (last, after), size, "", year, place=place)
+        net.add_pipe(net.name("V"), "valve", (last, after), size, ("", year), place=place)
         last = after
     for n, (station, what) in enumerate(stops):
         if n and station - reached < 1.5:  # a tee for two
@@ -100,31 +100,31 @@ def _street(net: Net, segment: Segment, line: LineString, lanes: Sequence[Lane],
         else:
             node = net.add_node(net.name("J"), "junction", at(line, station), COVER_M, place=place)
             via = between(line, reached, station)
-            net.add_pipe(net.name("P"), "pipe", (last, node), size, material, year, via=via, place=place)
+            net.add_pipe(net.name("P"), "pipe", (last, node), size, (material, year), via=via, place=place)
             last, reached = node, station
         if what == "hydrant":
-            _hydrant(net, node, segment, line, station, year)
+            _hydrant(net, node, segment, line, station, year=year)
         else:
             _lane(net, node, lanes[int(what[4:])], rng)
     end = _corner(segment.b)
     if valve_at_end:
         before = net.add_node(net.name("JV"), "junction", at(line, line.length - VALVE_M), COVER_M, place=place)
         via = between(line, reached, line.length - VALVE_M)
-        net.add_pipe(net.name("P"), "pipe", (last, before), size, material, year, via=via, place=place)
-        net.add_pipe(net.name("V"), "valve", (before, end), size, "", year, place=place, closed=boundary)
+        net.add_pipe(net.name("P"), "pipe", (last, before), size, (material, year), via=via, place=place)
+        net.add_pipe(net.name("V"), "valve", (before, end), size, ("", year), place=place, closed=boundary)
     else:
         via = between(line, reached, line.length)
-        net.add_pipe(net.name("P"), "pipe", (last, end), size, material, year, via=via, place=place)
+        net.add_pipe(net.name("P"), "pipe", (last, end), size, (material, year), via=via, place=place)
 
 
-def _hydrant(net: Net, tee: str, segment: Segment, line: LineString, station: float, year: int) -> None:
+def _hydrant(net: Net, tee: str, segment: Segment, line: LineString, station: float, *, year: int) -> None:
     """Put a hydrant at the kerb, 2.4 m to the left of the main, on a lead."""
     p, q = at(line, max(station - 1, 0)), at(line, min(station + 1, line.length))
     size = Point(p).distance(Point(q))
     x, y = at(line, station)
     spot = (x - (q[1] - p[1]) / size * 2.4, y + (q[0] - p[0]) / size * 2.4)
     node = net.add_node(net.name("H"), "hydrant", spot, -0.5, place=segment.street.name)
-    net.add_pipe(net.name("HL"), "pipe", (tee, node), 100, "球墨铸铁", max(year, 1998), place=segment.street.name)
+    net.add_pipe(net.name("HL"), "pipe", (tee, node), 100, ("球墨铸铁", max(year, 1998)), place=segment.street.name)
 
 
 def _lane(net: Net, tee: str, lane: Lane, rng: random.Random) -> None:
@@ -137,45 +137,47 @@ def _lane(net: Net, tee: str, lane: Lane, rng: random.Random) -> None:
     last = tee
     for building, spot in lane.stops:
         node = net.add_node(net.name("J"), "junction", spot, 0.9, place=building.compound)
-        net.add_pipe(net.name("P"), "pipe", (last, node), size, material, year, place=building.compound)
+        net.add_pipe(net.name("P"), "pipe", (last, node), size, (material, year), place=building.compound)
         customer = net.add_node(
             f"C-{building.id}", "customer", building.entry, 0.6, place=building.name, building=building
         )
         service = 80 if building.kind in {"slab", "park"} else 100
-        net.add_pipe(f"S-{building.id}", "service", (node, customer), service, material, year, place=building.name)
+        net.add_pipe(f"S-{building.id}", "service", (node, customer), service, (material, year), place=building.name)
         last = node
 
 
 def _supply(net: Net, streets: Streets) -> None:
     """Lay works, pump station, supply main, tank and the metered inlets of the DMAs."""
     axis = [p for s in streets.segments if s.street is ROWS[4] for p in s.axis]
-    verge = LineString(list(dict.fromkeys(axis))).offset_curve(VERGE_M)
+    verge = LineString(get_coordinates(LineString(list(dict.fromkeys(axis))).offset_curve(VERGE_M)))
     works = to_map(*WORKS)
     net.add_node("WW-1", "reservoir", works, 0.0, place="清源水厂清水池")
     net.add_node("PS-IN", "junction", to_map(WORKS[0] + 22, WORKS[1]), 1.5, place="清源泵站")
     net.add_node("PS-OUT", "junction", to_map(WORKS[0] + 34, WORKS[1] - 4), 1.5, place="清源泵站")
-    net.add_pipe("SM-IN", "pipe", ("WW-1", "PS-IN"), 600, "钢", 2009, place="清源泵站")
+    net.add_pipe("SM-IN", "pipe", ("WW-1", "PS-IN"), 600, ("钢", 2009), place="清源泵站")
     for name in ("PU-1", "PU-2"):
-        net.add_pipe(name, "pump", ("PS-IN", "PS-OUT"), 0, "", 2009, place="清源泵站")
+        net.add_pipe(name, "pump", ("PS-IN", "PS-OUT"), 0, ("", 2009), place="清源泵站")
     start = verge.project(Point(net.nodes["PS-OUT"].xy))
     last, reached = net.add_node("SM0", "junction", at(verge, start), 1.6, place="北塘大道"), start
-    net.add_pipe("SM-0", "pipe", ("PS-OUT", last), 500, "钢", 2009, place="清源泵站")
+    net.add_pipe("SM-0", "pipe", ("PS-OUT", last), 500, ("钢", 2009), place="清源泵站")
     for dma, column in INLETS.items():
         corner = _corner((column, 4))
         station = verge.project(Point(net.nodes[corner].xy))
         tee = net.add_node(f"SM{dma}", "junction", at(verge, station), 1.6, place="北塘大道")
         via = between(verge, reached, station)
-        net.add_pipe(f"SM-{dma}", "pipe", (last, tee), 500, "球墨铸铁", 2014, via=via, place="北塘大道")
+        net.add_pipe(f"SM-{dma}", "pipe", (last, tee), 500, ("球墨铸铁", 2014), via=via, place="北塘大道")
         p, q = net.nodes[tee].xy, net.nodes[corner].xy
         well = net.add_node(
             f"M{dma}", "meter", (p[0] + (q[0] - p[0]) * 0.55, p[1] + (q[1] - p[1]) * 0.55), 1.5, place=f"DMA{dma}"
         )
-        net.add_pipe(f"FM-{dma}", "meter", (tee, well), 300, "球墨铸铁", 2019, place=f"DMA{dma}进口流量计")
-        net.add_pipe(f"V-DMA{dma}", "valve", (well, corner), 300, "", 2019, place=f"DMA{dma}进口阀")
+        net.add_pipe(f"FM-{dma}", "meter", (tee, well), 300, ("球墨铸铁", 2019), place=f"DMA{dma}进口流量计")
+        net.add_pipe(f"V-DMA{dma}", "valve", (well, corner), 300, ("", 2019), place=f"DMA{dma}进口阀")
         last, reached = tee, station
     net.add_node("T-1", "tank", to_map(*TANK), 0.0, place="北塘水塔")
     via = between(verge, reached, verge.length)
-    net.add_pipe("SM-4", "pipe", (last, "T-1"), 500, "球墨铸铁", 2014, via=[*via, verge.coords[-1]], place="北塘大道")
+    net.add_pipe(
+        "SM-4", "pipe", (last, "T-1"), 500, ("球墨铸铁", 2014), via=[*via, at(verge, verge.length)], place="北塘大道"
+    )
 
 
 def _areas(streets: Streets, blocks: Sequence[Block]) -> dict[str, Polygon]:
@@ -186,8 +188,7 @@ def _areas(streets: Streets, blocks: Sequence[Block]) -> dict[str, Polygon]:
         own = [b.parcel for b in blocks if _side(b.parcel.centroid, cuts) == number]
         others = [b.parcel for b in blocks if _side(b.parcel.centroid, cuts) != number]
         area = unary_union(own).buffer(17.0, join_style="mitre").difference(unary_union([*others, *areas.values()]))
-        whole = area if isinstance(area, Polygon) else max(area.geoms, key=lambda g: g.area)
-        areas[f"DMA{number}"] = Polygon(whole.exterior)
+        areas[f"DMA{number}"] = Polygon(largest(area).exterior)
     return dict(sorted(areas.items()))
 
 

@@ -58,7 +58,7 @@ def test_model_stands_on_the_footprint_of_its_building(district: Path, name: str
     rows = gpd.read_file(district / "buildings.geojson").set_index("id")
     footprint = rows.geometry[number]
     settings = ifcopenshell.geom.settings()
-    settings.set("use-world-coords", True)
+    settings.set("use-world-coords", True)  # noqa: FBT003 - the library's own signature
     corners: list[tuple[float, float]] = []
     for slab in model.by_type("IfcSlab"):
         shape = ifcopenshell.geom.create_shape(settings, slab)
