@@ -86,14 +86,16 @@ class DrainageModel:
         return list(self._links)
 
     def advance(self, to: datetime, step: timedelta = timedelta(seconds=10)) -> None:
-        """Move on to the last whole second at or before `to`, looking at blockages every `step`; never back."""
+        """Move on to `to`, looking at blockages every `step`; never back.
+
+        SWMM moves in routing steps: `time` is then at or up to one of them after `to`.
+        """
         target = math.floor((to - self.start).total_seconds())
         while self._seconds < target:
             self._limit_flows()
-            stride = min(int(step.total_seconds()), target - self._seconds)
-            self._run.step_advance(stride)
+            self._run.step_advance(min(int(step.total_seconds()), target - self._seconds))
             next(self._run)
-            self._seconds += stride
+            self._seconds = round((self._run.current_time - self._run.start_time).total_seconds())
 
     def level(self, node: str) -> float:
         """Return the depth of water at a node above its invert, m."""

@@ -2,9 +2,9 @@
 
 Isothermal steady flow: p₁² - p₂² = K Q|Q| with K = 16 λ ρ p_n L / (π² d⁵), absolute pressures, Q at normal conditions
 (Darcy and Weisbach with the gas law; GB 50028-2006, 6.2.5, has the same form in its own units). λ = 0.03, ρ = 0.72
-kg/m³ (natural gas), p_n = 101.325 kPa. A regulator holds the pressure behind it and droops by 3 % of it for each mean load
-(vendors state classes of 5 to 10 % over the whole range). Demand follows the hours in which people cook, all of it
-alike, so that the network is a function of one number, the load: solved for a few and interpolated.
+kg/m³ (natural gas), p_n = 101.325 kPa. A regulator holds the pressure behind it and droops by 3 % of it for each mean
+load (vendors state classes of 5 to 10 % over the whole range). Demand follows the hours in which people cook, all of
+it alike, so that the network is a function of one number, the load: solved for a few and interpolated.
 """
 
 from __future__ import annotations

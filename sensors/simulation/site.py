@@ -156,7 +156,7 @@ def _features(path: Path) -> Iterator[Mapping[str, Any]]:
         properties = feature.get("properties") or {}
         missing = {"id", "kind"} - properties.keys()
         if missing:
-            raise InputError(f"has no {sorted(missing)[0]}", where=f"{path} feature {number}", expected="gas asset")
+            raise InputError(f"has no {min(missing)}", where=f"{path} feature {number}", expected="gas asset")
         yield properties
 
 
