@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -32,8 +32,6 @@ from twin.errors import SettingsError, UnavailableError
 TIMEOUT_MS = 10_000
 CHUNK_LINES = 5000
 """Lines a request: the size that the documentation recommends ("Optimize writes to InfluxDB")."""
-
-PRECISION = cast("WritePrecision", WritePrecision.MS)  # the class is declared as its own instances' type
 
 _Key = tuple[int, int]
 
@@ -69,12 +67,9 @@ class InfluxStore:
         api = self._client.write_api(write_options=SYNCHRONOUS)
         for first in range(0, len(lines), CHUNK_LINES):
             with self._told():
-                api.write(
-                    self._bucket,
-                    self._org,
-                    "\n".join(lines[first : first + CHUNK_LINES]),
-                    write_precision=WritePrecision.MS,
-                )
+                body = "\n".join(lines[first : first + CHUNK_LINES])
+                precision: Any = WritePrecision.MS  # a str, though the client declares its own class
+                api.write(self._bucket, self._org, body, precision)
         for series, time in fresh:
             newest[series] = max(time, newest.get(series, time))
         return Written(len(lines), len(batch) - len(lines) - len(conflicts), np.array(conflicts, np.intp))

@@ -1,0 +1,143 @@
+"""The spool: what one transaction takes in, what its readers do to it, and that its ledger balances."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.forward import StoreForwarder, join
+from ingest.ledger import Ledger
+from ingest.sequence import MAX_RANGES, Ranges
+from ingest.spool import Group, Quarantined, Reader, Spool
+from ingest.store.checks import START, readings
+from ingest.store.sqlite import SqliteStore
+from sensors.clock import SystemClock
+from twin.errors import InputError, UnavailableError
+
+
+@pytest.fixture
+def spool(tmp_path):
+    opened = Spool(tmp_path / "spool.sqlite")
+    yield opened
+    opened.close()
+
+
+def test_a_group_comes_back_bit_by_bit(spool):
+    batch = readings((1, 0, 0.1), (2, 5, -0.0), (3, 9, 1e-300))
+    spool.commit(Group(received=3, batches=[batch]))
+    (spooled,) = spool.batches(0)
+    for name in ("series", "time", "value", "quality", "history"):
+        assert np.array_equal(getattr(spooled.batch, name), getattr(batch, name))
+    assert spooled.batch.now == START
+
+
+def test_a_batch_goes_when_both_readers_are_past_it(spool):
+    spool.commit(Group(received=1, batches=[readings((1, 0, 1.0))]))
+    (spooled,) = spool.batches(0)
+    spool.stored(spooled.id, 1, 0)
+    assert [one.id for one in spool.batches(0)] == [spooled.id]
+    assert spool.undetected() == 1
+    spool.detected(spooled.id, b"state")
+    assert spool.batches(0) == []
+    assert (spool.cursor(Reader.STORED), spool.cursor(Reader.DETECTED)) == (spooled.id, spooled.id)
+    assert spool.detector_state() == b"state"
+
+
+def test_batches_are_numbered_on_after_all_are_gone(spool):
+    for number in range(3):
+        spool.commit(Group(received=1, batches=[readings((1, number, 1.0))]))
+        (spooled,) = spool.batches(number)
+        assert spooled.id == number + 1
+        spool.stored(spooled.id, 1, 0)
+        spool.detected(spooled.id, b"")
+
+
+def test_the_ledger_balances_at_every_step(spool):
+    refused = Quarantined(START, "topic", b"\xff", "E_UTF8", "half of a pair: \ud800", 2)
+    batch = readings((1, 0, 1.0), (1, 1, 2.0), (1, 2, 3.0))
+    spool.commit(Group(received=6, duplicates=1, batches=[batch], quarantine=[refused]))
+    assert spool.ledger() == Ledger(received=6, stored=0, duplicates=1, quarantined=2, spooled=3)
+    spool.stored(1, 1, 1, [Quarantined(START, "", b"", "E_CONFLICT", "")])
+    assert spool.ledger() == Ledger(received=6, stored=1, duplicates=2, quarantined=3, spooled=0)
+    assert spool.ledger().balance == 0
+    assert [one.code for one in spool.quarantined()] == ["E_CONFLICT", "E_UTF8"]
+    assert [one.payload for one in spool.quarantined(code="E_UTF8")] == [b"\xff"]
+
+
+def test_sequence_numbers_outlive_the_process(tmp_path):
+    spool = Spool(tmp_path / "spool.sqlite")
+    spool.commit(Group(seen={("WP-1", 7): Ranges([(1, 5), (8, 2**63 - 1)])}))
+    spool.close()
+    spool = Spool(tmp_path / "spool.sqlite")
+    assert spool.seen("WP-1")[7].pairs() == [(1, 5), (8, 2**63 - 1)]
+    assert spool.seen("WP-2") == {}
+    spool.close()
+
+
+def test_a_spool_that_is_locked_takes_nothing_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("ingest.spool.BUSY_TIMEOUT_S", 0.1)
+    spool = Spool(tmp_path / "spool.sqlite")
+    other = sqlite3.connect(tmp_path / "spool.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(UnavailableError, match="locked"):
+        spool.commit(Group(received=1, batches=[readings((1, 0, 1.0))]))
+    other.execute("ROLLBACK")
+    other.close()
+    assert spool.ledger().received == 0
+    spool.commit(Group(received=1, batches=[readings((1, 0, 1.0))]))
+    assert spool.ledger().balance == 0
+    spool.close()
+
+
+def test_a_file_that_is_no_spool_is_refused(tmp_path):
+    path = tmp_path / "spool.sqlite"
+    path.write_text("no database, whatever its name says\n" * 100)
+    with pytest.raises(InputError, match="E_FORMAT"):
+        Spool(path)
+
+
+def test_a_store_that_comes_back_gets_what_waited(tmp_path, spool, monkeypatch):
+    monkeypatch.setattr("ingest.store.sqlite.BUSY_TIMEOUT_S", 0.1)
+    store = SqliteStore(f"sqlite:{tmp_path / 'readings.sqlite'}")
+    forwarder = StoreForwarder(spool, store, SystemClock(), check=lambda batch: batch, names=dict)
+    spool.commit(Group(received=2, batches=[readings((1, 0, 1.0), (1, 1, 2.0))]))
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(UnavailableError):
+        forwarder.step()
+    assert spool.ledger().spooled == 2
+    other.execute("ROLLBACK")
+    other.close()
+    assert forwarder.step()
+    assert spool.ledger() == Ledger(received=2, stored=2, duplicates=0, quarantined=0, spooled=0)
+    assert not forwarder.step()
+    store.close()
+
+
+def test_joined_batches_are_in_time_order():
+    joined = join([readings((1, 50, 5.0), (2, 10, 1.0)), readings((1, 20, 2.0))], 99)
+    assert list(joined.value) == [1.0, 2.0, 5.0]
+    assert joined.now == 99
+
+
+@given(st.lists(st.integers(0, 60)))
+def test_ranges_behave_as_a_set_of_numbers(numbers):
+    ranges, known = Ranges(), set()
+    for number in numbers:
+        assert ranges.add(number) is (number not in known)
+        known.add(number)
+    pairs = ranges.pairs()
+    assert {n for first, last in pairs for n in range(first, last + 1)} == known
+    assert all(later[0] > earlier[1] + 1 for earlier, later in zip(pairs, pairs[1:], strict=False))
+    holes = {n for first, last in ranges.holes() for n in range(first, last + 1)}
+    assert holes == (set(range(min(known), max(known))) - known if known else set())
+    assert Ranges(pairs).pairs() == pairs
+
+
+def test_ranges_are_bounded():
+    ranges = Ranges((2 * n, 2 * n) for n in range(2 * MAX_RANGES))
+    assert len(ranges) == MAX_RANGES
