@@ -118,8 +118,10 @@ def _decide(
     move = crs_of.transformation(stated, target)
     rotation = math.degrees(math.atan2(conversion.ordinate, conversion.abscissa))
     (easting, northing), turned = _carried(move, point, rotation)
-    if not (math.isfinite(easting) and math.isfinite(northing)):
-        why = f"{stated.name} does not reach the city's {target.name}"
+    if not _within(target, (easting, northing)):
+        why = (
+            f"({point[0]:.0f}, {point[1]:.0f}) in {stated.name} is outside the area of use of the city's {target.name}"
+        )
         return _kept(statements, Decision.QUARANTINED, conversion.entity, [why], level=level)
     height = conversion.height * (conversion.map_unit_m or _unit_m(stated)) + statements.anchor[2]
     origin = (easting, northing, height)

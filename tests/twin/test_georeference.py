@@ -37,11 +37,11 @@ def test_a_map_conversion_in_the_citys_crs_is_taken_as_written():
 
 def test_into_another_crs_the_origin_is_transformed_and_the_axes_turn_with_the_convergence():
     """Expected: both ends of a 100 m line along the model's x axis, carried over by pyproj itself."""
-    placement, frame = decide(stated(), city="EPSG:4547")
-    move = Transformer.from_crs(GK, "EPSG:4547", always_xy=True)
+    placement, frame = decide(stated(), city="EPSG:32651")
+    move = Transformer.from_crs(GK, "EPSG:32651", always_xy=True)
     start, end = move.transform(540_000, 3_350_000), move.transform(540_100, 3_350_000)
     assert placement.origin[:2] == pytest.approx(start, abs=1e-3)
-    assert abs(placement.rotation_deg) > 1  # six degrees of longitude apart: more than three degrees of convergence
+    assert abs(placement.rotation_deg) > 1  # from 0.4 degrees east of its meridian to 2.6 west of the other
     assert frame.apply(np.array([[100.0, 0, 0]]))[0, :2] == pytest.approx(end, abs=0.5)  # grid scale is not applied
 
 
@@ -65,6 +65,13 @@ def test_millimetres_under_a_map_unit_of_metres_are_quarantined_with_the_repair_
     assert "outside the area of use" in placement.contradictions[0]
     assert "read in millimetres it is inside, at (540000.0, 3350000.0)" in placement.contradictions[0]
     assert frame == Frame()  # its assets keep their own coordinates
+
+
+def test_a_model_of_another_continent_is_not_placed_in_the_city():
+    german = stated(crs="EPSG:25832", easting=458_657.3, northing=5_438_232.25)
+    placement, _ = decide(german)
+    assert placement.decision is Decision.QUARANTINED
+    assert "outside the area of use of the city's" in placement.contradictions[0]
 
 
 @pytest.mark.parametrize("scale", [None, 1.0, 0.001, 0.001 * 0.9996])
