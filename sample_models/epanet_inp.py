@@ -7,84 +7,23 @@ from collections.abc import Iterable, Sequence
 from sample_models.inp import section
 from sample_models.pipes import Net, Node, Pipe
 
-PATTERNS = {  # hourly shares of the mean, each of mean 1
-    "HOME": (
-        0.36,
-        0.28,
-        0.25,
-        0.25,
-        0.34,
-        0.66,
-        1.28,
-        1.72,
-        1.55,
-        1.22,
-        1.06,
-        1.10,
-        1.26,
-        1.10,
-        0.88,
-        0.84,
-        0.96,
-        1.26,
-        1.62,
-        1.80,
-        1.66,
-        1.34,
-        0.88,
-        0.53,
+
+def _shares(text: str) -> tuple[float, ...]:
+    return tuple(float(share) for share in text.split())
+
+
+PATTERNS = {  # hourly shares of the mean, from midnight
+    "HOME": _shares(
+        "0.36 0.28 0.25 0.25 0.34 0.66 1.28 1.72 1.55 1.22 1.06 1.10"
+        " 1.26 1.10 0.88 0.84 0.96 1.26 1.62 1.80 1.66 1.34 0.88 0.53"
     ),
-    "WORK": (
-        0.15,
-        0.12,
-        0.12,
-        0.12,
-        0.15,
-        0.25,
-        0.60,
-        1.20,
-        1.90,
-        2.05,
-        2.00,
-        2.05,
-        1.85,
-        1.70,
-        1.95,
-        1.95,
-        1.80,
-        1.55,
-        0.90,
-        0.60,
-        0.40,
-        0.30,
-        0.20,
-        0.18,
+    "WORK": _shares(
+        "0.15 0.12 0.12 0.12 0.15 0.25 0.60 1.20 1.90 2.05 2.00 2.05"
+        " 1.85 1.70 1.95 1.95 1.80 1.55 0.90 0.60 0.40 0.30 0.20 0.18"
     ),
-    "LOSS": (
-        1.06,
-        1.07,
-        1.07,
-        1.07,
-        1.06,
-        1.03,
-        0.98,
-        0.95,
-        0.95,
-        0.97,
-        0.98,
-        0.98,
-        0.97,
-        0.98,
-        0.99,
-        0.99,
-        0.99,
-        0.97,
-        0.95,
-        0.94,
-        0.95,
-        0.98,
-        1.02,
-        1.04,
+    "LOSS": _shares(
+        "1.06 1.07 1.07 1.07 1.06 1.03 0.98 0.95 0.95 0.97 0.98 0.98"
+        " 0.97 0.98 0.99 0.99 0.99 0.97 0.95 0.94 0.95 0.98 1.02 1.04"
     ),
 }
 LITRES_A_DAY = {"residential": 175.0, "school": 35.0, "clinic": 140.0, "office": 45.0, "market": 90.0, "public": 300.0}
@@ -126,8 +65,20 @@ def write_inp(net: Net, title: str) -> str:
         section("DEMANDS", (";Junction", "Demand", "Pattern"), []),
         section("PATTERNS", (";ID", "Multipliers"), _patterns()),
         section("CURVES", (";ID", "X-Value", "Y-Value"), [("PUMP", 48.0, 37.0)]),
-        section("CONTROLS", (), _controls()),
+        *_run(),
         section("TAGS", (";Object", "ID", "Tag"), _tags(net)),
+        section("COORDINATES", (";Node", "X-Coord", "Y-Coord"), [(n.name, *n.xy) for n in net.nodes.values()]),
+        section(
+            "VERTICES", (";Link", "X-Coord", "Y-Coord"), [(p.name, x, y) for p in net.pipes for x, y in p.line[1:-1]]
+        ),
+    ]
+    return "\n".join(parts) + "\n[END]\n"
+
+
+def _run() -> list[str]:
+    """Return the sections that say how the day is run."""
+    return [
+        section("CONTROLS", (), _controls()),
         section(
             "TIMES",
             (),
@@ -159,12 +110,7 @@ def write_inp(net: Net, title: str) -> str:
             ],
         ),
         section("REPORT", (), [("STATUS", "NO"), ("SUMMARY", "NO")]),
-        section("COORDINATES", (";Node", "X-Coord", "Y-Coord"), [(n.name, *n.xy) for n in net.nodes.values()]),
-        section(
-            "VERTICES", (";Link", "X-Coord", "Y-Coord"), [(p.name, x, y) for p in net.pipes for x, y in p.line[1:-1]]
-        ),
     ]
-    return "\n".join(parts) + "\n[END]\n"
 
 
 def _junctions(net: Net) -> Iterable[Sequence[object]]:

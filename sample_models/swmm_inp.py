@@ -46,6 +46,34 @@ def write_inp(drainage: Drainage, title: str) -> str:
             (";;Name", "Elev", "MaxDepth", "InitDepth", "Shape", "Curve/Params"),
             [(n.name, n.level_m, _depth(n), 1.0, "FUNCTIONAL", 0, 0, 28, 0, 0) for n in nodes if n.kind == "storage"],
         ),
+        *_conduits(drainage),
+        section(
+            "PUMPS",
+            (";;Name", "FromNode", "ToNode", "PumpCurve", "Status", "Startup", "Shutoff"),
+            [(p.name, p.start, p.end, "LIFT", "ON", *PUMPS[p.name]) for p in net.pipes if p.kind == "pump"],
+        ),
+        section("INFLOWS", (), _seepage(nodes)),
+        section("DWF", (";;Node", "Constituent", "Baseline", "Patterns"), _sewage(nodes)),
+        section("CURVES", (), _pump_curve()),
+        section("TIMESERIES", (), _series()),
+        section("PATTERNS", (), _patterns()),
+        section(
+            "REPORT",
+            (),
+            [("INPUT", "NO"), ("CONTROLS", "NO"), ("SUBCATCHMENTS", "NONE"), ("NODES", "ALL"), ("LINKS", "ALL")],
+        ),
+        section("TAGS", (), _tags(drainage)),
+        section("COORDINATES", (";;Node", "X-Coord", "Y-Coord"), [(n.name, *n.xy) for n in nodes]),
+        section("VERTICES", (";;Link", "X-Coord", "Y-Coord"), [(p.name, x, y) for p in pipes for x, y in p.line[1:-1]]),
+        section("POLYGONS", (";;Subcatchment", "X-Coord", "Y-Coord"), _corners(drainage)),
+    ]
+    return "\n".join(parts)
+
+
+def _conduits(drainage: Drainage) -> list[str]:
+    """Return the sections of the conduits, their material and year as comments."""
+    pipes = [p for p in drainage.net.pipes if p.kind == "conduit"]
+    return [
         section(
             "CONDUITS",
             (";;Name", "FromNode", "ToNode", "Length", "Roughness", "InOffset", "OutOffset", "InitFlow", "MaxFlow"),
@@ -66,31 +94,11 @@ def write_inp(drainage: Drainage, title: str) -> str:
             ],
         ),
         section(
-            "PUMPS",
-            (";;Name", "FromNode", "ToNode", "PumpCurve", "Status", "Startup", "Shutoff"),
-            [(p.name, p.start, p.end, "LIFT", "ON", *PUMPS[p.name]) for p in net.pipes if p.kind == "pump"],
-        ),
-        section(
             "XSECTIONS",
             (";;Link", "Shape", "Geom1", "Geom2", "Geom3", "Geom4", "Barrels"),
             [(p.name, "CIRCULAR", p.diameter_mm / 1000.0, 0, 0, 0, 1) for p in pipes],
         ),
-        section("INFLOWS", (), _seepage(nodes)),
-        section("DWF", (";;Node", "Constituent", "Baseline", "Patterns"), _sewage(nodes)),
-        section("CURVES", (), _pump_curve()),
-        section("TIMESERIES", (), _series()),
-        section("PATTERNS", (), _patterns()),
-        section(
-            "REPORT",
-            (),
-            [("INPUT", "NO"), ("CONTROLS", "NO"), ("SUBCATCHMENTS", "NONE"), ("NODES", "ALL"), ("LINKS", "ALL")],
-        ),
-        section("TAGS", (), _tags(drainage)),
-        section("COORDINATES", (";;Node", "X-Coord", "Y-Coord"), [(n.name, *n.xy) for n in nodes]),
-        section("VERTICES", (";;Link", "X-Coord", "Y-Coord"), [(p.name, x, y) for p in pipes for x, y in p.line[1:-1]]),
-        section("POLYGONS", (";;Subcatchment", "X-Coord", "Y-Coord"), _corners(drainage)),
     ]
-    return "\n".join(parts)
 
 
 def _depth(node: Node) -> float:

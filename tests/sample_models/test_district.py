@@ -21,6 +21,7 @@ def test_same_seed_gives_the_same_bytes(district: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 11])
+@pytest.mark.slow
 def test_another_seed_makes_another_whole_district(district: Path, tmp_path: Path, seed: int) -> None:
     other = make(tmp_path, seed=seed).parent
     assert (other / "water.inp").read_bytes() != (district / "water.inp").read_bytes()
