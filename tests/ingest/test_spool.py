@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_ranges_behave_as_a_set_of_numbers(numbers):
         known.add(number)
     pairs = ranges.pairs()
     assert {n for first, last in pairs for n in range(first, last + 1)} == known
-    assert all(later[0] > earlier[1] + 1 for earlier, later in zip(pairs, pairs[1:], strict=False))
+    assert all(later[0] > earlier[1] + 1 for earlier, later in itertools.pairwise(pairs))
     holes = {n for first, last in ranges.holes() for n in range(first, last + 1)}
     assert holes == (set(range(min(known), max(known))) - known if known else set())
     assert Ranges(pairs).pairs() == pairs
