@@ -8,6 +8,7 @@ import {CLICKABLE, cityStyle, repaint, tilesUrl} from './style.js';
 const SCRIPTS = new URL('.', document.currentScript.src).href;
 const PITCH = 45;
 const MARGIN_PX = 28;
+const OVERSCAN = 1.15; // the corners of a city's box are seldom built up
 const FLIGHT_MS = 900;
 const RETRY_MS = 3000;
 const stillness = matchMedia('(prefers-reduced-motion: reduce)');
@@ -214,7 +215,7 @@ export class MapEngine {
     const [left, right] = range(corners().map(({x}) => x));
     const [top, bottom] = range(corners().map(({y}) => y));
     const room = Math.min((clientWidth - 2 * MARGIN_PX) / (right - left), (clientHeight - 2 * MARGIN_PX) / (bottom - top));
-    map.jumpTo({zoom: map.getZoom() + Math.log2(Math.max(room, 1))});
+    map.jumpTo({zoom: map.getZoom() + Math.log2(room * OVERSCAN)});
     const [high, low] = range(corners().map(({y}) => y));
     map.panBy([0, (high + low - clientHeight) / 2], {animate: false});
   }
