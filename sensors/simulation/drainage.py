@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyswmm import Link, Links, Node, Nodes, RainGages, Simulation
 from pyswmm.errors import MultiSimulationError
+from pyswmm.swmm5 import PYSWMMException
 from pyswmm.warnings import SimulationContextWarning
 
 from twin.errors import BusyError, InputError, UnknownError
@@ -62,8 +63,8 @@ class DrainageModel:
             raise
         self._flow_m3s = _FLOW_M3S[str(self._run.flow_units)]
         self._metre = _FOOT if self._run.system_units == "US" else 1.0
-        self._nodes = {str(node.nodeid): node for node in Nodes(self._run)}
-        self._links = {str(link.linkid): link for link in Links(self._run)}
+        self._nodes: dict[str, Node] = {}  # looked up when first asked for: pyswmm searches all names each time
+        self._links: dict[str, Link] = {}
         self._gages = list(RainGages(self._run))
         self._openings: dict[str, float] = {}
         self._dams: dict[str, float] = {}
@@ -75,14 +76,14 @@ class DrainageModel:
         """The moment of the present state."""
         return self.start + timedelta(seconds=self._seconds)
 
-    @property
-    def nodes(self) -> list[str]:
-        """The names of the nodes, in SWMM's order."""
+    def all_nodes(self) -> list[str]:
+        """Return the names of the nodes, in SWMM's order."""
+        self._nodes = {str(node.nodeid): node for node in Nodes(self._run)}
         return list(self._nodes)
 
-    @property
-    def links(self) -> list[str]:
-        """The names of the links, in SWMM's order."""
+    def all_links(self) -> list[str]:
+        """Return the names of the links, in SWMM's order."""
+        self._links = {str(link.linkid): link for link in Links(self._run)}
         return list(self._links)
 
     def advance(self, to: datetime, step: timedelta = timedelta(seconds=10)) -> None:
@@ -162,16 +163,22 @@ class DrainageModel:
         self._link(link).flow_limit = max(flow, _LEAST_LIMIT) / self._flow_m3s
 
     def _node(self, name: str) -> Node:
-        try:
-            return self._nodes[name]
-        except KeyError:
-            raise UnknownError(f"no node is called {name!r}", where="drainage") from None
+        found = self._nodes.get(name)
+        if found is None:
+            try:
+                found = self._nodes[name] = Nodes(self._run)[name]
+            except PYSWMMException:
+                raise UnknownError(f"no node is called {name!r}", where="drainage") from None
+        return found
 
     def _link(self, name: str) -> Link:
-        try:
-            return self._links[name]
-        except KeyError:
-            raise UnknownError(f"no link is called {name!r}", where="drainage") from None
+        found = self._links.get(name)
+        if found is None:
+            try:
+                found = self._links[name] = Links(self._run)[name]
+            except PYSWMMException:
+                raise UnknownError(f"no link is called {name!r}", where="drainage") from None
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,19 +236,20 @@ def _record(inp: Path, day: date, time_zone: ZoneInfo, folder: Path) -> None:
     midnight = datetime(day.year, day.month, day.day, tzinfo=time_zone)
     with DrainageModel(inp, midnight - _WARM_UP, time_zone) as model:
         model.advance(midnight, SAMPLE)
+        nodes, links = model.all_nodes(), model.all_links()
         depth: list[list[float]] = []
         flow: list[list[float]] = []
         samples = timedelta(days=1) // SAMPLE
         for n in range(samples):
             model.advance(midnight + n * SAMPLE, SAMPLE)
-            depth.append([model.level(node) for node in model.nodes])
-            flow.append([model.flow(link) for link in model.links])
+            depth.append([model.level(node) for node in nodes])
+            flow.append([model.flow(link) for link in links])
             if n * 24 % samples == 0:
                 model.save(folder / f"{n * 24 // samples:02d}.hsf")
         np.savez_compressed(
             folder / "day.npz",
-            nodes=np.array(model.nodes),
-            links=np.array(model.links),
+            nodes=np.array(nodes),
+            links=np.array(links),
             depth=np.array(depth, np.float32),
             flow=np.array(flow, np.float32),
         )
