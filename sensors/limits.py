@@ -85,10 +85,11 @@ class FlatLineRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class RateRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How far a value of this quantity may move within a minute."""
+    """How far a value of this quantity may move within a minute; `rests`: it may be switched off, to zero, and on."""
 
     least: float
     level: LevelName
+    rests: bool = False
     share: float = 0.0
     side: Literal["both", "rise", "fall"] = "both"
 

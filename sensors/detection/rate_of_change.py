@@ -34,13 +34,27 @@ MEMORY = 50
 HOLD_MS = 3_600_000
 """A change that lasts longer than this is the new state of things: the condition ends, its profile may still object."""
 
-_RULE = np.dtype([("watched", "?"), ("least", "f8"), ("share", "f8"), ("rise", "?"), ("fall", "?"), ("gap_ms", "i8")])
+RESTED_MS = 1_200_000.0
+"""A flow that has rested at zero for this long altogether is one that is switched."""
+
+_RULE = np.dtype(
+    [
+        ("watched", "?"),
+        ("least", "f8"),
+        ("share", "f8"),
+        ("rise", "?"),
+        ("fall", "?"),
+        ("rest", "f8"),
+        ("gap_ms", "i8"),
+    ]
+)
 _STATE = np.dtype(
     [
         ("time", "i8"),
         ("mean", "f8"),
         ("scatter", "f8"),
         ("usual", "f8", (3,)),
+        ("rested", "f8"),
         ("count", "i8"),
         ("pending", "i4"),
         ("active", "i4"),
@@ -60,7 +74,9 @@ class RateOfChangeDetector:
         self._state["time"] = np.iinfo(np.int64).min
         for number, (series, row) in self._watched.items():
             least = row.least * scale(row.unit, row.quantity)[0]
-            self._rules[number] = (True, least, row.share, row.side != "fall", row.side != "rise", series.gap_ms)
+            rise, fall = row.side != "fall", row.side != "rise"
+            rest = 0.5 * least if row.rests else -1.0
+            self._rules[number] = (True, least, row.share, rise, fall, rest, series.gap_ms)
 
     @classmethod
     def build(cls, devices: Sequence[Device], limits: Limits) -> RateOfChangeDetector:
@@ -107,42 +123,64 @@ def _scan(rules: Any, state: Any, columns: Any, events: Any) -> int:  # pragma: 
         began = now.count == 0 or passed > rule.gap_ms
         now.time = time[i]
         if began and now.active == 0:
-            now.mean = value[i]
-            now.count = 1
-            now.pending = 0
+            _begin(now, value[i])
             continue
-        away = value[i] - now.mean
         threshold = max(rule.least, rule.share * abs(now.mean), SCATTERS * now.scatter, USUAL * now.usual[2])
-        if now.active != 0:
-            if abs(away) < 0.5 * threshold or time[i] - now.since > HOLD_MS:
-                now.active = 0
-                now.count = 1
-                count = note(events, count, _change(s, 0, now, value[i], threshold))
-                now.mean = value[i]
-            continue
-        side = 0
-        if (away > threshold and rule.rise) or (away < -threshold and rule.fall):
-            side = 1 if away > 0 else -1
-        if side != 0 and now.count >= SETTLED and not history[i]:
-            if now.pending == side:
-                now.active = side
-                now.since = time[i]
-                now.pending = 0
-                count = note(events, count, _change(s, side, now, value[i], threshold))
-            else:
-                now.pending = side
-            continue
-        now.pending = 0
-        remember(now.usual, abs(away), float(passed))
-        # Winsorised at three scatters once there is one, so that a step does not buy itself a wide threshold.
-        seen = abs(away) if now.count < SETTLED else min(abs(away), 3.0 * now.scatter + 0.1 * rule.least)
-        now.scatter += (seen - now.scatter) / min(now.count, MEMORY)
-        now.mean += (1.0 - np.exp(-passed / TAU_MS)) * away
-        now.count += 1
+        before = now.active
+        mean = now.mean
+        _judge(rule, now, value[i], threshold, (passed, not history[i]))
+        if now.active != before:
+            low, high, score = mean - threshold, mean + threshold, abs(value[i] - mean) / threshold
+            count = note(events, count, (s, now.active, time[i], value[i], low, high, score))
     return count
 
 
 @numba.njit(cache=True)
-def _change(row: int, side: int, now: Any, value: float, threshold: float) -> Any:  # pragma: no cover  # compiled
-    score = abs(value - now.mean) / threshold
-    return row, side, now.time, value, now.mean - threshold, now.mean + threshold, score
+def _begin(now: Any, value: float) -> None:  # pragma: no cover  # compiled
+    now.mean = value
+    now.count = 1
+    now.pending = 0
+
+
+@numba.njit(cache=True)
+def _judge(rule: Any, now: Any, value: float, threshold: float, step: Any) -> None:  # pragma: no cover  # compiled
+    """Move the condition of one series by a reading; what is not suspicious is learnt."""
+    passed, live = step
+    away = value - now.mean
+    if now.active != 0:
+        if abs(away) < 0.5 * threshold or now.time - now.since > HOLD_MS:
+            now.active = 0
+            _begin(now, value)
+        return
+    if min(abs(value), abs(now.mean)) <= rule.rest and now.rested > RESTED_MS:
+        now.mean = value
+        now.pending = 0
+        return
+    rose, fell = away > threshold and rule.rise, away < -threshold and rule.fall
+    if (rose or fell) and now.count >= SETTLED and live:
+        side = 1 if rose else -1
+        if now.pending == side:
+            now.active = side
+            now.since = now.time
+            now.pending = 0
+        else:
+            now.pending = side
+        return
+    now.pending = 0
+    _learn(rule, now, value, passed)
+
+
+@numba.njit(cache=True)
+def _learn(rule: Any, now: Any, value: float, passed: int) -> None:  # pragma: no cover  # compiled
+    """Take a reading into mean, scatter and what is usual.
+
+    Winsorised at three scatters once there is one, so that a step does not buy itself a wide threshold.
+    """
+    away = value - now.mean
+    if abs(value) <= rule.rest:
+        now.rested += passed
+    remember(now.usual, abs(away), float(passed))
+    seen = abs(away) if now.count < SETTLED else min(abs(away), 3.0 * now.scatter + 0.1 * rule.least)
+    now.scatter += (seen - now.scatter) / min(now.count, MEMORY)
+    now.mean += (1.0 - np.exp(-passed / TAU_MS)) * away
+    now.count += 1
