@@ -15,3 +15,11 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set CHENGMAI_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def district(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the sample district, made once; tests that write into it copy it first."""
+    from sample_models.district import make
+
+    return make(tmp_path_factory.mktemp("district")).parent

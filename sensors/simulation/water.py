@@ -63,7 +63,11 @@ class WaterModel:
         self.step = step
         self._rng = rng
         self._folder = tempfile.TemporaryDirectory(prefix="water-")
-        self._epanet = _open(inp, Path(self._folder.name))
+        try:
+            self._epanet = _open(inp, Path(self._folder.name))
+        except InputError:
+            self._folder.cleanup()
+            raise
         units = FlowUnits(self._epanet.ENgetflowunits())
         self._flow_m3s = float(units.factor)
         self._metre = 1.0 if units.is_metric else _FEET
