@@ -95,10 +95,11 @@ class RateRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class SeasonalRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How exactly a value of this quantity can be expected to follow its profile."""
+    """How exactly a value of this quantity can be expected to follow its profile; `rests` as in RateRow."""
 
     least: float
     level: LevelName
+    rests: bool = False
 
 
 class Silence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

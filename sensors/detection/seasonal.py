@@ -38,6 +38,7 @@ _STATE = np.dtype(
         ("deviation", "f8"),
         ("days", "f8"),
         ("range", "f8"),
+        ("rested", "f8"),
         ("active", "i4"),
         ("calm", "i8"),
         ("strange", "i8"),
@@ -45,7 +46,8 @@ _STATE = np.dtype(
 )
 """A series: newest time; the half hour it is in (sum, squares of residuals, count, spoiled); smoothed residual and
 CUSUMs; variance of single readings; sum of squared deviations of half hours, in days, and how many days those are;
-range of the profile; the side that stands (-1, 0, 1), since when it is calm, and since when it has been strange."""
+range of the profile; how long it has rested at zero, ms; the side that stands (-1, 0, 1), since when it is calm, and
+since when it has been strange."""
 
 
 class SeasonalDetector:
@@ -56,8 +58,10 @@ class SeasonalDetector:
         size = width([series for series, _ in watched])
         self._offset_ms = round(calendar.offset.total_seconds() * 1000)
         self._least = np.zeros(size)
+        self._rests = np.zeros(size, np.bool_)
         for number, (_, row) in self._watched.items():
             self._least[number] = row.least * scale(row.unit, row.quantity)[0]
+            self._rests[number] = row.rests
         self._state = np.zeros(size, _STATE)
         self._state["time"] = np.iinfo(np.int64).min
         self._profile = np.zeros((size, DAY_TYPES, SLOTS), np.float32)
@@ -74,7 +78,7 @@ class SeasonalDetector:
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which series became strange for their time of day, and which are no longer."""
         events = room(len(batch))
-        memory = (self._state, self._profile, self._weight)
+        memory = (self._state, self._profile, self._weight, self._rests)
         count = scan(self._least, memory, self._offset_ms, columns(batch), events)
         return [self._detection(event) for event in events[:count]]
 

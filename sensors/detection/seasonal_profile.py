@@ -40,6 +40,8 @@ DECISION = 4.0
 NORMAL = 2.5
 CALM_MS = 900_000
 """Within NORMAL deviations for so long, a strange series is normal again."""
+RESTED_MS = 1_200_000.0
+"""A flow that has rested at zero for this long altogether is switched, and by no clock: it has no profile."""
 RELEARN_MS = 14 * DAY_MS
 """A series strange for this long has a new life, and is learnt anew."""
 
@@ -47,7 +49,7 @@ RELEARN_MS = 14 * DAY_MS
 @numba.njit(cache=True)
 def scan(least: Any, memory: Any, offset_ms: int, columns: Any, events: Any) -> int:  # pragma: no cover  # compiled
     """Score, then learn, every reading; note each change."""
-    states, profiles, weights = memory
+    states, profiles, weights, rests = memory
     series, time, value, quality, history = columns
     count = 0
     for i in range(len(series)):
@@ -66,6 +68,8 @@ def scan(least: Any, memory: Any, offset_ms: int, columns: Any, events: Any) -> 
         expected = _expected(profile[kind], weight[kind], local)
         passed = min(time[i] - now.time, SLOT_MS) if now.count or now.days else SLOT_MS
         now.time = time[i]
+        if rests[s] and abs(value[i]) <= least[s]:
+            now.rested += passed
         now.sum += value[i]
         now.count += 1
         if not np.isfinite(expected):
@@ -77,7 +81,7 @@ def scan(least: Any, memory: Any, offset_ms: int, columns: Any, events: Any) -> 
         sd = _deviation(now, least[s], rate)
         z = now.residual / sd
         before = now.active
-        _judge(now, weight, z, passed, not history[i] and _warm(weight[0]))
+        _judge(now, weight, z, passed, not history[i] and now.rested < RESTED_MS and _warm(weight[0]))
         if now.active != before:
             low, high = expected - 3.0 * sd, expected + 3.0 * sd
             count = note(events, count, (s, now.active, time[i], value[i], low, high, abs(z)))
