@@ -162,8 +162,8 @@ class CityView:
         sensors = "/api/v1/map/sensors"
         if city is None or crs is None:
             return _Drawn(CityMapDescription(revision, None, address, sensors, ()), None)
-        layers = {name: _frame(city, name) for name in ("links", "buildings", "nodes")}
-        tiles = TileSet(layers["links"], layers["buildings"], layers["nodes"], crs)
+        layers = {name: _frame(city, name) for name in ("links", "buildings", "nodes", "zones")}
+        tiles = TileSet(layers["links"], layers["buildings"], layers["nodes"], layers["zones"], crs)
         if tiles.bounds_lonlat is None:
             return _Drawn(CityMapDescription(revision, None, address, sensors, ()), None)
         west, south, east, north = tiles.bounds_lonlat

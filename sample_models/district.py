@@ -14,8 +14,16 @@ from sample_models.buildings import buildings_of, make_blocks
 from sample_models.devices import DISTRICT, make_devices
 from sample_models.drainage import make_drainage
 from sample_models.gas import make_gas
-from sample_models.geojson import building_features, collection, gas_node_features, gas_pipe_features, zone_features
+from sample_models.geojson import (
+    building_features,
+    collection,
+    gas_node_features,
+    gas_pipe_features,
+    land_features,
+    zone_features,
+)
 from sample_models.ifc_models import make_models
+from sample_models.land import land
 from sample_models.streets import make_streets
 from sample_models.terrain import CRS
 from sample_models.water import make_water
@@ -23,6 +31,7 @@ from sample_models.water import make_water
 TITLE = "河湾片区（虚构示例）"
 NOTE = "Hewan, a fictional riverside district; coordinates EPSG:4549, heights 1985 datum"
 LAYERS = {
+    "land.geojson": "structure",
     "buildings.geojson": None,
     "dma.geojson": "water",
     "water.inp": "water",
@@ -48,6 +57,7 @@ def make(folder: Path, *, seed: int = 7) -> Path:
     models = make_models(buildings)
     devices = make_devices(water.net, drainage, gas, buildings, models)
     texts = {
+        "land.geojson": collection("land", land_features(land(streets))),
         "buildings.geojson": collection("buildings", building_features(buildings)),
         "dma.geojson": collection("dma", zone_features(water.dmas)),
         "water.inp": epanet_inp.write_inp(water.net, NOTE),
@@ -81,6 +91,7 @@ def _index(seed: int, corners: list[tuple[float, float]]) -> dict[str, object]:
         "load": [{"path": name, "system": system, "crs": CRS, "as": name} for name, system in LAYERS.items()],
         "revisions": [{"path": "block-07-renewed.ifc", "system": None, "crs": CRS, "as": "block-07.ifc"}],
         "files": {
+            "land": "land.geojson",
             "buildings": "buildings.geojson",
             "zones": "dma.geojson",
             "water": "water.inp",

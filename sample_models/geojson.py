@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from shapely import Polygon
+from shapely import MultiPolygon, Polygon
 
 from sample_models.buildings import Building
 from sample_models.gas import LOW_COVER_M, LOW_KPA, MEDIUM_COVER_M, MEDIUM_KPA
@@ -38,6 +38,22 @@ def collection(name: str, features: Iterable[Feature]) -> str:
 def ring(area: Polygon) -> list[list[tuple[float, float]]]:
     """Return the coordinates of a polygon without holes, to the millimetre."""
     return [[(round(x, 3), round(y, 3)) for x, y in area.exterior.coords]]
+
+
+def polygons(area: Polygon | MultiPolygon) -> tuple[str, object]:
+    """Return geometry type and coordinates of an area, holes included, to the millimetre."""
+    parts = area.geoms if isinstance(area, MultiPolygon) else [area]
+    rings = [
+        [[(round(x, 3), round(y, 3)) for x, y in line.coords] for line in (part.exterior, *part.interiors)]
+        for part in parts
+    ]
+    return ("MultiPolygon", rings) if isinstance(area, MultiPolygon) else ("Polygon", rings[0])
+
+
+def land_features(areas: Iterable[tuple[str, str, Polygon | MultiPolygon]]) -> Iterable[Feature]:
+    """Yield what lies on the ground: streets and the river."""
+    for name, kind, area in areas:
+        yield {"id": name, "name": name, "kind": kind}, *polygons(area)
 
 
 def building_features(buildings: Sequence[Building]) -> Iterable[Feature]:

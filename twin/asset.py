@@ -66,11 +66,13 @@ class LinkKind(StrEnum):
 
 
 class ZoneKind(StrEnum):
-    """What an area is."""
+    """What an area is; road and water body are CityGML's terms."""
 
     DMA = "dma"
     SUBCATCHMENT = "subcatchment"
     DISTRICT = "district"
+    ROAD = "road"
+    WATER_BODY = "water_body"
 
 
 def asset_id(source: str, table: str, name: str) -> AssetId:
@@ -193,7 +195,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """An area: a district metered area (DMA 独立计量区), a subcatchment, a district."""
+    """An area: a district metered area (DMA 独立计量区), a subcatchment, a district, a road, a river."""
 
     id: AssetId
     name: str

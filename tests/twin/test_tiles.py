@@ -17,7 +17,7 @@ CRS = "EPSG:4549"
 E, N = 540_000.0, 3_350_000.0
 
 
-def tables(lines=(), shapes=(), points=()):
+def tables(lines=(), shapes=(), points=(), areas=()):
     links = {
         "asset": [f"w:link:{i}" for i in range(len(lines))],
         "system": "water",
@@ -32,9 +32,11 @@ def tables(lines=(), shapes=(), points=()):
         "kind": "valve",
         "service": "low",
     }
+    zones = {"asset": [f"z:zone:{kind}" for kind, _ in areas], "kind": [kind for kind, _ in areas]}
+    shapes_of_zones = [area for _, area in areas]
     return [
         gpd.GeoDataFrame(columns, index=range(len(geometry)), geometry=list(geometry), crs=CRS)
-        for columns, geometry in ((links, lines), (buildings, shapes), (nodes, points))
+        for columns, geometry in ((links, lines), (buildings, shapes), (nodes, points), (zones, shapes_of_zones))
     ]
 
 
@@ -62,6 +64,15 @@ def test_each_layer_keeps_ids_assets_and_properties():
     assert node["properties"] == {"asset": "w:node:0", "system": "gas", "kind": "valve", "service": "low"}
 
 
+def test_roads_and_rivers_are_land_and_do_not_widen_the_bounds():
+    areas = [(kind, shapely.box(E - 50, N - 50, E + 50, N + 50)) for kind in ("road", "water_body", "dma")]
+    tiles = TileSet(*tables(points=[shapely.Point(E, N)], areas=areas), CRS)
+    land = decoded(tiles, 15)["land"]["features"]
+    assert [feature["properties"]["kind"] for feature in land] == ["road", "water_body"]
+    west, _, east, _ = tiles.bounds_lonlat
+    assert west == east
+
+
 def test_a_long_line_is_in_every_tile_it_crosses_and_ends_at_the_buffer():
     tiles = TileSet(*tables([shapely.LineString([(E - 5000, N), (E + 5000, N)])]), CRS)
     (feature,) = decoded(tiles, 16)["links"]["features"]
@@ -74,9 +85,7 @@ def test_outer_rings_have_positive_area_in_tile_coordinates_and_holes_negative()
         court = shapely.Polygon(shell.exterior, [shapely.box(E + 20, N + 20, E + 40, N + 40).exterior])
         (feature,) = decoded(TileSet(*tables(shapes=[court]), CRS), 15)["buildings"]["features"]
         rings = [np.array(ring, float) for ring in feature["geometry"]["coordinates"]]
-        areas = [
-            float(np.sum(r[:-1, 0] * r[1:, 1] - r[1:, 0] * r[:-1, 1])) / 2 for r in rings
-        ]
+        areas = [float(np.sum(r[:-1, 0] * r[1:, 1] - r[1:, 0] * r[:-1, 1])) / 2 for r in rings]
         assert areas[0] > 0 > areas[1]
 
 

@@ -111,6 +111,8 @@ _LINK_WORDS = (
 _ZONE_WORDS = (
     (ZoneKind.DMA, ("dma", "metered", "计量")),
     (ZoneKind.SUBCATCHMENT, ("catchment", "汇水")),
+    (ZoneKind.WATER_BODY, ("water_body", "river", "lake", "canal", "河流", "水系", "水体")),
+    (ZoneKind.ROAD, ("road", "street", "道路", "街道")),
     (ZoneKind.DISTRICT, ("district", "zone", "分区", "片区")),
 )
 _BUILDING_WORDS = ("building", "bldg", "footprint", "house", "建筑", "房屋")

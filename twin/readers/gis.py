@@ -211,7 +211,7 @@ def _areas(rows: Rows, parts: Sequence[Part]) -> None:
         raise InputError(
             "are these buildings or areas",
             where=f"{rows.reading.request.source}: layer {rows.named.split()[-1]}",
-            expected="a file or layer name with building, dma, catchment or district, or a column height or storeys",
+            expected="a file or layer name with building, dma, catchment, district, road or river, or a column height",
             code="E_KIND",
         )
 

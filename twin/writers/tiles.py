@@ -1,4 +1,4 @@
-"""Mapbox vector tiles (specification 2.1) of a city's links, buildings and nodes, cut as a map asks for them.
+"""Mapbox vector tiles (specification 2.1) of a city's land, links, buildings and nodes, cut as a map asks for them.
 
 A feature's id is its row in the table given, and its property ``asset`` names it: a map can set its state by either.
 Numpy encodes a whole layer at once: mapbox-vector-tile (MIT), which goes through a shapely object and a protobuf
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from shapely import STRtree
 
 from twin import crs as crs_of
+from twin.asset import ZoneKind
 
 Value: TypeAlias = str | int | float
 EXTENT = 4096
@@ -34,6 +35,7 @@ DETAIL_ZOOM = 15
 """From this zoom on nothing is left out. Below it, what is smaller than a pixel is, and of nodes in one pixel all but
 the first."""
 LEAST_UNITS = EXTENT // 512
+_LAND = (ZoneKind.ROAD.value, ZoneKind.WATER_BODY.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +56,27 @@ class _Layer:
 class TileSet:
     """The tiles of one revision of a city.
 
-    `links`, `buildings` and `nodes` are tables as `twin.city.City.table` returns them, in `crs`. Features without a
-    geometry are left out.
+    `links`, `buildings`, `nodes` and `zones` are tables as `twin.city.City.table` returns them, in `crs`. Features
+    without a geometry are left out; of the zones only roads and water bodies are drawn, as layer ``land``, which
+    does not count for the bounds.
     """
 
-    def __init__(self, links: gpd.GeoDataFrame, buildings: gpd.GeoDataFrame, nodes: gpd.GeoDataFrame, crs: str) -> None:
-        self._layers = (
+    def __init__(
+        self,
+        links: gpd.GeoDataFrame,
+        buildings: gpd.GeoDataFrame,
+        nodes: gpd.GeoDataFrame,
+        zones: gpd.GeoDataFrame,
+        crs: str,
+    ) -> None:
+        land = _layer("land", POLYGON, zones[zones["kind"].isin(_LAND)], crs, _zone_properties)
+        things = (
             _layer("buildings", POLYGON, buildings, crs, _building_properties),
             _layer("links", LINE, links, crs, _link_properties),
             _layer("nodes", POINT, nodes, crs, _node_properties),
         )
-        boxes = [shapely.total_bounds(layer.shapes) for layer in self._layers if len(layer.shapes)]
+        self._layers = (land, *things)
+        boxes = [shapely.total_bounds(layer.shapes) for layer in things if len(layer.shapes)]
         self.bounds_lonlat: tuple[float, float, float, float] | None = _lonlat_box(boxes) if boxes else None
 
     def tile(self, z: int, x: int, y: int) -> bytes:
@@ -98,6 +110,10 @@ def _link_properties(table: gpd.GeoDataFrame) -> pd.DataFrame:
             "size": sizes,
         }
     )
+
+
+def _zone_properties(table: gpd.GeoDataFrame) -> pd.DataFrame:
+    return pd.DataFrame({"kind": _text(table, "kind")})
 
 
 def _building_properties(table: gpd.GeoDataFrame) -> pd.DataFrame:

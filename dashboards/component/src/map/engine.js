@@ -8,7 +8,7 @@ import {CLICKABLE, cityStyle, repaint, tilesUrl} from './style.js';
 const SCRIPTS = new URL('.', document.currentScript.src).href;
 const PITCH = 45;
 const MARGIN_PX = 28;
-const OVERSCAN = 1.15; // the corners of a city's box are seldom built up
+const OVERSCAN = 1.22; // the corners of a city's box are seldom built up
 const FLIGHT_MS = 900;
 const RETRY_MS = 3000;
 const stillness = matchMedia('(prefers-reduced-motion: reduce)');

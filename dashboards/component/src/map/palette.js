@@ -4,6 +4,8 @@
 export const PALETTE = {
   night: {
     ground: '#15181b',
+    road: '#1f2429',
+    river: '#1a2933',
     building: '#3a414a',
     gas: '#a08d4e',
     water: '#5286a8',
@@ -18,6 +20,8 @@ export const PALETTE = {
   },
   day: {
     ground: '#dfe2e4',
+    road: '#eceeef',
+    river: '#c4d2da',
     building: '#b9bec3',
     gas: '#84722f',
     water: '#2f6690',

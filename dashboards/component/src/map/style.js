@@ -20,6 +20,7 @@ function paint({theme, xray, stale}) {
   const offline = ['==', state('offline'), 1];
   return {
     background: {'background-color': colours.ground},
+    land: {'fill-color': ['match', ['get', 'kind'], 'water_body', colours.river, colours.road]},
     links: {
       'line-color': ['case', chosen, colours.chosen, bySystem(colours)],
       'line-opacity': xray ? 1 : 0.85,
@@ -32,7 +33,7 @@ function paint({theme, xray, stale}) {
     },
     buildings: {
       'fill-extrusion-color': ['case', chosen, colours.chosen, colours.building],
-      'fill-extrusion-height': ['case', ['>', ['coalesce', ['get', 'height'], 0], 0], ['get', 'height'], UNKNOWN_HEIGHT_M],
+      'fill-extrusion-height': ['case', ['>', ['coalesce', ['get', 'height_m'], 0], 0], ['get', 'height_m'], UNKNOWN_HEIGHT_M],
       'fill-extrusion-opacity': xray ? 0.16 : 0.82,
     },
     sensors: {
@@ -52,6 +53,7 @@ const vector = (id, type, extra) => ({id, type, source: 'city', 'source-layer': 
 function layers() {
   return [
     {id: 'background', type: 'background'},
+    vector('land', 'fill'),
     vector('links', 'line', {layout: {'line-cap': 'round', 'line-join': 'round'}}),
     vector('nodes', 'circle', {minzoom: 15.5}),
     vector('buildings', 'fill-extrusion'),
