@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
 
 from dashboards.settings import Settings, load
+from sensors.clock import to_ms
+from sensors.device import Device
+from sensors.reading import Batch, Quality
 from twin.asset import System
 from twin.errors import InputError
 
@@ -55,14 +59,18 @@ class DemoFolder:
         """Make the district and load it where that is still to do, and register its devices; `say` tells progress."""
         stamp = self.district / _STAMP
         wanted = _generator(settings.simulation.seed)
-        if not stamp.is_file() or stamp.read_text("utf-8") != wanted:
+        fresh = not stamp.is_file() or stamp.read_text("utf-8") != wanted
+        if fresh:
             say("making the sample district …")
             self._make_district(settings)
             say("loading it into the city …")
             self._load_city(settings, at)
-            stamp.write_text(wanted, "utf-8")
         self._empty(settings)
-        self._register(settings)
+        devices = self._register(settings)
+        if fresh:
+            say("compiling the detectors …")
+            _compile_detectors(devices, at)
+            stamp.write_text(wanted, "utf-8")
 
     def _make_district(self, settings: Settings) -> None:
         from sample_models.district import make  # noqa: PLC0415  # heavy, and only at the first start
@@ -91,11 +99,31 @@ class DemoFolder:
             for old in _with_journals(settings.resolve(path)):
                 old.unlink(missing_ok=True)
 
-    def _register(self, settings: Settings) -> None:
+    def _register(self, settings: Settings) -> list[Device]:
+        """Register the devices at the interval that they are played at."""
         from sensors.operations import connect  # noqa: PLC0415
         from sensors.registry import Registry, read_devices  # noqa: PLC0415
 
-        Registry(connect(settings.operations_url())).put(read_devices(self.district / "devices.json"))
+        interval = timedelta(seconds=settings.simulation.interval_s)
+        engine = connect(settings.operations_url())
+        registry = Registry(engine)
+        registry.put(replace(device, interval=interval) for device in read_devices(self.district / "devices.json"))
+        devices = registry.devices()
+        engine.dispose()
+        return devices
+
+
+def _compile_detectors(devices: list[Device], at: datetime) -> None:
+    """Let numba compile and keep the detectors' kernels, so that the first alarm does not wait for them."""
+    from sensors import limits  # noqa: PLC0415
+    from sensors.detection.pipeline import Pipeline  # noqa: PLC0415
+
+    pipeline = Pipeline.build(devices, limits.load(None))
+    series = np.array([point.series for device in devices for point in device.points], np.int32)
+    none, good = np.zeros(len(series)), np.full(len(series), Quality.GOOD, np.uint8)
+    for second in (0, 5):
+        now = to_ms(at) + 1000 * second
+        pipeline.update(Batch(series, np.full(len(series), now), none, good, none.astype(bool), now))
 
 
 def _generator(seed: int) -> str:
