@@ -26,8 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 from playwright.sync_api import Page, sync_playwright
 from shapely import Point
+
+sys.path.remove(str(Path(__file__).resolve().parent))  # benchmarks/ingest.py would be found in place of the package
 
 from dashboards.settings import load
 from ingest.broker import EmbeddedBroker
@@ -60,6 +63,7 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=1000, help="background readings a second")
     parser.add_argument("--alarms", type=int, default=30, help="alarms that are timed")
     options = parser.parse_args()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         result = measure(Path(folder), stack, options.rate, options.alarms)
     if options.json:
@@ -185,6 +189,7 @@ def _page(url: str) -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1440, "height": 4000})
         page.goto(url)
+        page.locator(".alarm-list .ag-root").wait_for(timeout=60_000)
         page.locator(".city-map-phase").wait_for(state="detached", timeout=60_000)
         page.evaluate(WATCH)
         yield page
