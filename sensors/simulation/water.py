@@ -1,4 +1,4 @@
-"""The water network, alive: EPANET solved step by step through its toolkit (EPANET 2.2, as wntr ships it).
+"""The water network, alive: EPANET solved step by step through its toolkit.
 
 Demands follow the patterns of the input file by local time of day. Patterns are stairs in EPANET; here they are
 interpolated between the middles of their steps, because a city does not turn all its taps on the hour. Demand is
@@ -9,22 +9,18 @@ this module is SI.
 
 from __future__ import annotations
 
-import ctypes
-import logging
 import math
 import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
-from wntr.epanet.exceptions import EpanetException
-from wntr.epanet.toolkit import ENepanet
-from wntr.epanet.util import EN, FlowUnits
 
+from sensors.simulation.epanet import Count, Epanet, EpanetError, LinkProperty, NodeProperty, Option, Time
 from twin.errors import InputError, UnknownError
 
 PA_PER_M = 9806.65
@@ -40,9 +36,9 @@ _TEN_YEARS_S = 10 * 365 * 86_400
 _PATTERN_STEP_S = 300
 _REFERENCE_M, _PIN_HOLE = 30.0, 1e-9
 _FLUCTUATION, _MEMORY_S = 0.03, 1800.0
-_NODES, _PATTERNS = 0, 3  # EN_CountType
-_EXPONENT, _MULTIPLIER = 3, 4  # EN_Option
-_PRESSURE_DRIVEN = 1
+_TRADITIONAL_M3S = (_FEET**3, 6.30902e-5, 4.381264e-2, 5.261678e-2, 1.427641e-2)  # CFS, GPM, MGD, IMGD, AFD
+_METRIC_M3S = (1e-3, 1e-3 / 60, 1000 / 86_400, 1 / 3600, 1 / 86_400)  # LPS, LPM, MLD, CMH, CMD
+_FLOW_M3S = (*_TRADITIONAL_M3S, *_METRIC_M3S)
 
 
 class WaterModel:
@@ -61,6 +57,7 @@ class WaterModel:
     ) -> None:
         self.start = start
         self.step = step
+        self._inp = inp
         self._rng = rng
         self._folder = tempfile.TemporaryDirectory(prefix="water-")
         try:
@@ -68,22 +65,21 @@ class WaterModel:
         except InputError:
             self._folder.cleanup()
             raise
-        units = FlowUnits(self._epanet.ENgetflowunits())
-        self._flow_m3s = float(units.factor)
-        self._metre = 1.0 if units.is_metric else _FEET
-        self._pressure_per_m = 1.0 if units.is_metric else _PSI_PER_FOOT / _FEET
+        units = self._epanet.flow_units()
+        metric = units >= len(_TRADITIONAL_M3S)
+        self._flow_m3s = _FLOW_M3S[units]
+        self._metre = 1.0 if metric else _FEET
+        self._pressure_per_m = 1.0 if metric else _PSI_PER_FOOT / _FEET
         self._indices: dict[tuple[str, str], int] = {}
         self._deviation = 0.0
-        self._multiplier = self._option(_MULTIPLIER)
+        self._multiplier = self._epanet.option(Option.DEMAND_MULTIPLIER)
         self._smooth_patterns()
         local = start.astimezone(time_zone)
-        self._epanet.ENsettimeparam(EN.PATTERNSTART, local.hour * 3600 + local.minute * 60 + local.second)
-        self._epanet.ENsettimeparam(EN.DURATION, _TEN_YEARS_S)
-        full = ctypes.c_double(FULL_DEMAND_M * self._pressure_per_m)
-        self._call("EN_setdemandmodel", _PRESSURE_DRIVEN, ctypes.c_double(0.0), full, ctypes.c_double(0.5))
-        self._epanet.ENopenH()
-        self._epanet.ENinitH(0)
-        self._seconds = self._solve()
+        self._epanet.set_time(Time.PATTERN_START, local.hour * 3600 + local.minute * 60 + local.second)
+        self._epanet.set_time(Time.DURATION, _TEN_YEARS_S)
+        self._epanet.drive_by_pressure(FULL_DEMAND_M * self._pressure_per_m)
+        self._epanet.begin()
+        self._seconds = self._epanet.solve()
 
     @property
     def time(self) -> datetime:
@@ -95,36 +91,36 @@ class WaterModel:
         target = math.floor((to - self.start).total_seconds())
         while self._seconds < target:
             step = min(int(self.step.total_seconds()), target - self._seconds)
-            self._epanet.ENsettimeparam(EN.HYDSTEP, step)
+            self._epanet.set_time(Time.HYDRAULIC_STEP, step)
             self._fluctuate(step)
-            self._epanet.ENnextH()
-            self._seconds = self._solve()
+            self._epanet.next()
+            self._seconds = self._epanet.solve()
 
     def pressure(self, node: str) -> float:
         """Return the gauge pressure at a node, Pa."""
-        head, elevation = self._node(node, EN.HEAD), self._node(node, EN.ELEVATION)
+        head, elevation = self._node(node, NodeProperty.HEAD), self._node(node, NodeProperty.ELEVATION)
         return (head - elevation) * self._metre * PA_PER_M
 
     def level(self, tank: str) -> float:
         """Return the water level in a tank above its bottom, m."""
-        return (self._node(tank, EN.HEAD) - self._node(tank, EN.ELEVATION)) * self._metre
+        return (self._node(tank, NodeProperty.HEAD) - self._node(tank, NodeProperty.ELEVATION)) * self._metre
 
     def outflow(self, node: str) -> float:
         """Return what leaves the network at a node, m³/s: demand and burst; into a tank positive too."""
-        return self._node(node, EN.DEMAND) * self._flow_m3s
+        return self._node(node, NodeProperty.DEMAND) * self._flow_m3s
 
     def balance(self) -> float:
         """Return the sum of outflows over all nodes, m³/s: 0 when mass is conserved."""
-        count = self._epanet.ENgetcount(_NODES)
-        return sum(self._epanet.ENgetnodevalue(i, EN.DEMAND) for i in range(1, count + 1)) * self._flow_m3s
+        nodes = range(1, self._epanet.count(Count.NODES) + 1)
+        return sum(self._epanet.node(n, NodeProperty.DEMAND) for n in nodes) * self._flow_m3s
 
     def flow(self, link: str) -> float:
         """Return the flow of a link from its first node to its second, m³/s."""
-        return self._link(link, EN.FLOW) * self._flow_m3s
+        return self._link(link, LinkProperty.FLOW) * self._flow_m3s
 
     def velocity(self, link: str) -> float:
         """Return the mean velocity in a link, m/s."""
-        return self._link(link, EN.VELOCITY) * self._metre
+        return self._link(link, LinkProperty.VELOCITY) * self._metre
 
     def running(self, pump: str) -> bool:
         """Say whether a pump delivers."""
@@ -136,20 +132,18 @@ class WaterModel:
         The emitter's coefficient is such that the orifice equation holds at 30 m whatever exponent the file has.
         """
         discharge = DISCHARGE * hole_m2 * math.sqrt(2 * GRAVITY * _REFERENCE_M)
-        exponent = self._option(_EXPONENT)
+        exponent = self._epanet.option(Option.EMITTER_EXPONENT)
         coefficient = discharge / self._flow_m3s / (_REFERENCE_M * self._pressure_per_m) ** exponent
         # At a coefficient of 0 EPANET would go on reporting the last outflow: a mended hole is a pin hole.
-        self._epanet.ENsetnodevalue(self._index("node", node), EN.EMITTER, max(coefficient, _PIN_HOLE))
+        self._epanet.set_node(self._index("node", node), NodeProperty.EMITTER, max(coefficient, _PIN_HOLE))
 
     def resolve(self) -> None:
         """Solve the present moment again: what has been opened or mended takes effect."""
-        self._solve()
+        self._epanet.solve()
 
     def close(self) -> None:
         """Give EPANET's project and files back."""
-        if self._epanet.isOpen():
-            self._epanet.ENcloseH()
-            self._epanet.ENclose()
+        self._epanet.close()
         self._folder.cleanup()
 
     def __enter__(self) -> Self:
@@ -158,61 +152,37 @@ class WaterModel:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _solve(self) -> int:
-        seconds = int(self._epanet.ENrunH())
-        self._epanet.errcodelist.clear()  # warnings (low pressure after a burst) would pile up for ever
-        return seconds
-
     def _fluctuate(self, step: int) -> None:
         """Draw the demand's deviation after `step` seconds (AR(1), stationary)."""
         kept = math.exp(-step / _MEMORY_S)
         self._deviation = kept * self._deviation + math.sqrt(1 - kept**2) * _FLUCTUATION * self._rng.standard_normal()
-        self._call("EN_setoption", _MULTIPLIER, ctypes.c_double(self._multiplier * (1 + self._deviation)))
+        self._epanet.set_option(Option.DEMAND_MULTIPLIER, self._multiplier * (1 + self._deviation))
 
     def _smooth_patterns(self) -> None:
         """Replace every stair of the patterns by a line through the middles of its steps."""
-        old = self._epanet.ENgettimeparam(EN.PATTERNSTEP)
+        old = self._epanet.time(Time.PATTERN_STEP)
         if old <= _PATTERN_STEP_S:
             return
-        for pattern in range(1, self._epanet.ENgetcount(_PATTERNS) + 1):
-            count = ctypes.c_int()
-            self._call("EN_getpatternlen", pattern, ctypes.byref(count))
-            value = ctypes.c_double()
-            values = np.empty(count.value)
-            for n in range(count.value):
-                self._call("EN_getpatternvalue", pattern, n + 1, ctypes.byref(value))
-                values[n] = value.value
-            fine = smooth(values, old, _PATTERN_STEP_S)
-            self._call("EN_setpattern", pattern, (ctypes.c_double * len(fine))(*fine), len(fine))
-        self._epanet.ENsettimeparam(EN.PATTERNSTEP, _PATTERN_STEP_S)
-
-    def _option(self, code: int) -> float:
-        value = ctypes.c_double()
-        self._call("EN_getoption", code, ctypes.byref(value))
-        return value.value
-
-    def _call(self, function: str, *arguments: Any) -> None:
-        """Call a toolkit function that wntr does not wrap."""
-        project: Any = getattr(self._epanet, "_project")  # noqa: B009  # wntr keeps the handle to itself
-        code = getattr(self._epanet.ENlib, function)(project, *arguments)
-        if code >= 100:  # below are warnings
-            raise EpanetException(code)
+        for pattern in range(1, self._epanet.count(Count.PATTERNS) + 1):
+            values = np.array(self._epanet.pattern(pattern))
+            self._epanet.set_pattern(pattern, smooth(values, old, _PATTERN_STEP_S).tolist())
+        self._epanet.set_time(Time.PATTERN_STEP, _PATTERN_STEP_S)
 
     def _index(self, table: str, name: str) -> int:
         found = self._indices.get((table, name))
         if found is None:
-            find = self._epanet.ENgetnodeindex if table == "node" else self._epanet.ENgetlinkindex
+            find = self._epanet.node_index if table == "node" else self._epanet.link_index
             try:
-                found = self._indices[table, name] = int(find(name))
-            except EpanetException:
-                raise UnknownError(f"no {table} is called {name!r}", where=str(self._epanet.inpfile)) from None
+                found = self._indices[table, name] = find(name)
+            except EpanetError:
+                raise UnknownError(f"no {table} is called {name!r}", where=str(self._inp)) from None
         return found
 
-    def _node(self, name: str, code: EN) -> float:
-        return float(self._epanet.ENgetnodevalue(self._index("node", name), code))
+    def _node(self, name: str, what: NodeProperty) -> float:
+        return self._epanet.node(self._index("node", name), what)
 
-    def _link(self, name: str, code: EN) -> float:
-        return float(self._epanet.ENgetlinkvalue(self._index("link", name), code))
+    def _link(self, name: str, what: LinkProperty) -> float:
+        return self._epanet.link(self._index("link", name), what)
 
 
 def smooth(values: NDArray[np.float64], step_s: int, fine_s: int) -> NDArray[np.float64]:
@@ -228,11 +198,11 @@ def smooth(values: NDArray[np.float64], step_s: int, fine_s: int) -> NDArray[np.
     return fine * (values.mean() / mean) if mean else fine
 
 
-def _open(inp: Path, folder: Path) -> ENepanet:
-    logging.getLogger("wntr.epanet.toolkit").setLevel(logging.CRITICAL)  # one line a warning and step otherwise
-    epanet = ENepanet(str(inp), str(folder / "water.rpt"), str(folder / "water.bin"))
+def _open(inp: Path, folder: Path) -> Epanet:
+    epanet = Epanet()
     try:
-        epanet.ENopen()
-    except EpanetException as error:
+        epanet.open(inp, folder / "water.rpt", folder / "water.bin")
+    except EpanetError as error:
+        epanet.close()
         raise InputError(f"EPANET refuses it: {error}", where=str(inp), expected="an EPANET input file") from None
     return epanet

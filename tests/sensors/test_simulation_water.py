@@ -112,3 +112,12 @@ def test_an_unknown_node_is_named(inp: Path):
 def test_smoothing_keeps_the_mean():
     stairs = np.array([0.2, 1.8, 1.0, 1.4, 0.6])
     assert smooth(stairs, 3600, 300).mean() == pytest.approx(stairs.mean())
+
+
+def test_flow_units_are_wntrs():
+    from wntr.epanet.util import FlowUnits
+
+    from sensors.simulation.water import _FLOW_M3S
+
+    names = ("CFS", "GPM", "MGD", "IMGD", "AFD", "LPS", "LPM", "MLD", "CMH", "CMD")
+    assert pytest.approx([FlowUnits[name].factor for name in names], rel=1e-5) == _FLOW_M3S
