@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import structlog
@@ -60,7 +60,7 @@ def build(parts: Parts) -> FastAPI:
     broadcast = Broadcast(observer)
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         task = asyncio.create_task(broadcast.run())
         yield
         task.cancel()
@@ -83,7 +83,7 @@ def _callback_failed(error: Exception) -> None:
 def _pages(server: FastAPI, parts: Parts, observer: Observer) -> Dash:
     dash = Dash(
         __name__,
-        server=server,
+        server=server,  # pyright: ignore[reportArgumentType]  # its type names Flask's; the back end takes FastAPI's
         backend="fastapi",
         compress=True,
         title=parts.title,

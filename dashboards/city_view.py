@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
-import numpy as np
 import shapely
 from pyproj import Proj
 from shapely.geometry.base import BaseGeometry
@@ -29,7 +28,7 @@ MARGIN_DEGREES = 0.0005  # about 50 m around what the city holds, so that nothin
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A building model in its place. `buildings` are the tile features it stands for: they are not drawn as blocks."""
+    """A building model in its place. `buildings` are the assets it stands for: they are not drawn as blocks too."""
 
     source: str
     url: str
@@ -37,7 +36,7 @@ class Model:
     height_m: float
     rotation_deg: float
     scale: float
-    buildings: Sequence[int]
+    buildings: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +105,6 @@ class CityView:
         if city is None:
             raise UnknownError(f"no asset {asset!r}", where=str(self._path))
         return city.asset(asset)
-
-    def asset_at(self, layer: str, feature: int) -> str | None:
-        """Return the id of the asset that a feature of a tile is, None for none."""
-        tiles = self._draw().tiles
-        return tiles.asset(layer, feature) if tiles else None
 
     def place(self, easting: float | None, northing: float | None, asset: str | None) -> tuple[float, float] | None:
         """Return longitude and latitude (degrees) of a point in the city's CRS, or else of an asset; None: nowhere."""
@@ -205,13 +199,12 @@ def _models(city: City, crs: str, buildings: gpd.GeoDataFrame, revision: int) ->
     return models
 
 
-def _stands_for(source: str, buildings: gpd.GeoDataFrame) -> list[int]:
-    """Return the features of the model's own buildings, and of the footprints of other sources it mostly covers."""
+def _stands_for(source: str, buildings: gpd.GeoDataFrame) -> list[str]:
+    """Return the ids of the model's own buildings, and of the footprints of other sources it mostly covers."""
     own = (buildings["source"] == source).to_numpy()
     shape = shapely.union_all(buildings.geometry.to_numpy()[own])
     covered = buildings.geometry.intersection(shape).area > COVERED * buildings.geometry.area
-    numbers = buildings["fid"].to_numpy() if "fid" in buildings else np.arange(len(buildings))  # as TileSet does
-    return [int(number) for number in numbers[own | covered.to_numpy()]]
+    return [str(asset) for asset in buildings["asset"].to_numpy()[own | covered.to_numpy()]]
 
 
 def geometry_of(asset: Asset) -> BaseGeometry | None:

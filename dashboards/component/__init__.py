@@ -36,8 +36,8 @@ class CityMap(Component):
 
     `url` answers the map's description, `words` are its texts. `look`: `theme` night or day, `xray` (buildings
     transparent), `stale` (no sensor is drawn as normal). `chosenDevice` is ringed; `flyTo` is
-    ``{"lngLat", "zoom"}`` or ``{"all": True}``. Tells `chosen` (``{"device"}``, ``{"asset"}`` or
-    ``{"layer", "feature"}`` of a tile, None for the bare ground) and `phase` (loading, ready, empty, error).
+    ``{"lngLat", "zoom"}`` or ``{"all": True}``. Tells `chosen` (``{"device"}`` or ``{"asset"}``,
+    None for the bare ground) and `phase` (loading, ready, empty, error).
     """
 
     _namespace = "chengmai"

@@ -164,8 +164,6 @@ def _choosing(app: Dash, sources: Sources) -> None:
 def _card(sources: Sources, selection: dict[str, Any], language: Language) -> tuple[bool, str, Any]:
     text = words(language)
     asset = selection.get("asset")
-    if "feature" in selection:
-        asset = sources.city.asset_at(str(selection["layer"]), int(selection["feature"]))
     device = _device(sources, selection.get("device"))
     if device is not None:
         asset = asset or device.asset

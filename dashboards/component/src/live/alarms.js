@@ -26,7 +26,7 @@ export class AlarmBook {
   rows(held) {
     if (!held) {
       const rows = [...this.byId.values()].sort(before);
-      this.shown = this.byId;
+      this.shown = new Map(this.byId);
       this.order = rows.map((alarm) => alarm.id);
       return {rows, waiting: 0};
     }

@@ -132,7 +132,7 @@ export class MapEngine {
   /** A building that stands as a model is not drawn as a block too. */
   #hideModelled() {
     const modelled = this.config.models.flatMap((model) => model.buildings);
-    this.map.setFilter('buildings', ['!', ['in', ['id'], ['literal', modelled]]]);
+    this.map.setFilter('buildings', ['!', ['in', ['get', 'asset'], ['literal', modelled]]]);
   }
 
   #click(event) {
@@ -158,7 +158,7 @@ export class MapEngine {
     const order = this.look.xray ? ['nodes', 'links', 'buildings'] : ['buildings', 'nodes', 'links'];
     const feature = order.map(hit).find(Boolean);
     this.#highlight(feature);
-    this.say({chosen: feature ? {layer: feature.layer.id, feature: feature.id, at: Date.now()} : null});
+    this.say({chosen: feature ? {asset: feature.properties.asset, at: Date.now()} : null});
   }
 
   #chooseSensor(feature) {
