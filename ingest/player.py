@@ -4,8 +4,9 @@ A device has a memory of some messages. It keeps each until a receipt names it, 
 receipt misses it, when the connection returns, or when half a minute has gone by without its receipt; a city that sends
 no receipts is served too, without repetition. Its start counter (boot) outlives it in a small file.
 
-A connection a device, since a last will belongs to a connection; paho runs a thread for each. Measured with 289 devices
-every 5 s on one core: see docs of `chengmai simulate`. One thread does everything else.
+A connection a device, since a last will belongs to a connection; paho runs a thread for each, which mostly sleeps. With
+297 devices every 5 s that was measured, against amqtt and Mosquitto alike, at 7 % of a core and 125 MB in all, networks
+included; so no loop is shared between connections. One thread does everything else.
 """
 
 from __future__ import annotations

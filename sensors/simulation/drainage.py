@@ -215,10 +215,10 @@ def dry_day(inp: Path, day: date, time_zone: ZoneInfo, cache: Path) -> DryDay:
     """
     weekend = day.weekday() >= 5
     digest = hashlib.sha256(f"{_VERSION} {weekend} ".encode() + inp.read_bytes()).hexdigest()[:16]
-    folder = cache / f"dry-day-{digest}"
+    folder = cache / f".dry-day-{digest}"
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".dry-day-", dir=cache))
+        work = Path(tempfile.mkdtemp(prefix=".dry-day-new-", dir=cache))
         try:
             _record(inp, day, time_zone, work)
             work.rename(folder)
