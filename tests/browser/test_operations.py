@@ -201,3 +201,20 @@ def test_published_reading_becomes_an_alarm_at_its_place(visit: Visit, city: Sma
     # The map has flown to the alarm: its mark stands in the middle.
     assert abs(spot["x"] + spot["width"] / 2 - (pane["x"] + pane["width"] / 2)) < 30
     assert abs(spot["y"] + spot["height"] / 2 - (pane["y"] + pane["height"] / 2)) < 30
+
+
+@pytest.mark.usefixtures("pulse")
+def test_clicking_a_pipe_shows_its_properties(visit: Visit, city: SmallCity) -> None:
+    city.raise_alarm("DL-0001", 1, 2.5, 1.8)
+    page = visit().page
+    expect(page.locator(".city-map-phase")).to_have_count(0)
+    row(page, "DL-0001").locator(".alarm-text").click()
+    expect(page.locator("#card-title")).to_contain_text("DL-0001")
+    page.locator("#card-close").click()
+    page.wait_for_timeout(1500)
+    mark = page.locator(".mark.level-1").bounding_box()
+    assert mark is not None
+    # The alarm stands on a manhole between two pipes that run east and west.
+    page.mouse.click(mark["x"] + mark["width"] / 2 + 70, mark["y"] + mark["height"] / 2)
+    expect(page.locator("#card-title")).to_have_text("P1")
+    expect(page.locator("#card-facts")).to_contain_text("HDPE")
