@@ -1,0 +1,92 @@
+"""The doctor: it names what is wrong and what to type, and one failed check never hides the next."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from dashboards.commands.doctor import doctor
+from dashboards.doctor import Verdict, examine
+from dashboards.settings import SettingsSource, load
+from sensors.operations import connect
+from twin.city import City
+from twin.errors import SettingsError
+
+
+def settings_in(folder: Path, text: str = ""):
+    file = folder / "chengmai.toml"
+    file.write_text("[mqtt]\nurl = 'mqtt://127.0.0.1:1'\n[web]\nport = 1\n" + text, "utf-8")
+    return load(file)
+
+
+def test_an_empty_folder_is_told_what_to_type_for_each_part(tmp_path: Path):
+    settings = settings_in(tmp_path)
+
+    found = {finding.subject: finding for finding in examine(lambda: settings)}
+
+    assert found["packages"].verdict is Verdict.GOOD
+    assert found["city"].verdict is Verdict.BAD
+    assert "chengmai load" in found["city"].remedy
+    assert found["broker"].verdict is Verdict.BAD
+    assert "nobody listens" in found["broker"].found
+    assert found["ingest"].verdict is Verdict.BAD
+    assert found["operations"].verdict is Verdict.WARNING
+    assert "chengmai devices import" in found["operations"].remedy
+
+
+def test_broken_settings_are_a_finding_and_not_the_end(tmp_path: Path):
+    def broken():
+        raise SettingsError("no such setting", where="chengmai.toml: web.prot", expected="perhaps web.port")
+
+    findings = examine(broken)
+
+    assert findings[0].subject == "python"
+    assert findings[-1].verdict is Verdict.BAD
+    assert "web.prot" in findings[-1].found
+
+
+def test_a_city_and_its_crs_are_named(tmp_path: Path):
+    settings = settings_in(tmp_path)
+    City.create(tmp_path / "city.gpkg", "EPSG:4549").close()
+
+    found = {finding.subject: finding for finding in examine(lambda: settings)}
+
+    assert found["city"].verdict is Verdict.GOOD
+    assert "EPSG:4549" in found["city"].found
+
+
+def test_a_city_file_that_is_something_else_is_named(tmp_path: Path):
+    settings = settings_in(tmp_path)
+    (tmp_path / "city.gpkg").write_text("not a database at all, but long enough to be read as one" * 10)
+
+    found = {finding.subject: finding for finding in examine(lambda: settings)}
+
+    assert found["city"].verdict is Verdict.BAD
+    assert "city.gpkg" in found["city"].found
+
+
+def test_a_dashboard_open_to_the_network_is_warned_of(tmp_path: Path):
+    settings = settings_in(tmp_path, "host = '0.0.0.0'\n")
+
+    warnings = [finding for finding in examine(lambda: settings) if finding.verdict is Verdict.WARNING]
+
+    assert any("without a login" in finding.found for finding in warnings)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_command_ends_with_status_1_when_something_is_wrong(tmp_path: Path, as_json: bool):
+    settings_in(tmp_path)
+    connect(f"sqlite:///{tmp_path / 'operations.sqlite'}").dispose()
+    app = typer.Typer()
+    app.command()(doctor)
+
+    source = SettingsSource(tmp_path / "chengmai.toml", lambda _: None)
+    result = CliRunner().invoke(app, ["--json"] if as_json else [], obj=source)
+
+    assert result.exit_code == 1
+    if as_json:
+        assert {row["verdict"] for row in json.loads(result.stdout)} >= {"✓", "✗"}
+    else:
+        assert "→ chengmai up" in result.stdout
