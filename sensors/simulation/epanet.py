@@ -78,7 +78,9 @@ class Epanet:
         self._call("EN_open", *(str(path).encode() for path in (inp, report, results)))
 
     def close(self) -> None:
-        """Give the project and its files back; what was not open is no error."""
+        """Give the project and its files back; closing twice is no error."""
+        if not self._project:
+            return  # the library would follow the null pointer
         self._library.EN_closeH(self._project)
         self._library.EN_close(self._project)
         self._library.EN_deleteproject(self._project)

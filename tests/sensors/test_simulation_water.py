@@ -104,6 +104,11 @@ def test_a_file_that_epanet_refuses_is_refused_in_one_line(tmp_path: Path):
         model(tmp_path / "bad.inp")
 
 
+def test_closing_twice_is_no_error(inp: Path):
+    with model(inp) as water:
+        water.close()
+
+
 def test_an_unknown_node_is_named(inp: Path):
     with model(inp) as water, pytest.raises(UnknownError, match="'Z'"):
         water.pressure("Z")
