@@ -262,7 +262,7 @@ def chromium() -> Iterator[Any]:
 class Visitor:
     """A browser of its own with a page on the server; what it must not do is noted and fails the test."""
 
-    def __init__(self, chromium: Any, server: Server) -> None:
+    def __init__(self, chromium: Any, url: str) -> None:
         self.context = chromium.new_context(
             viewport={"width": 1440, "height": 900},
             locale="zh-CN",
@@ -274,11 +274,11 @@ class Visitor:
         self.wrongs: list[str] = []
         self.forgiven = False
         """While the server is away a browser reports every attempt to reach it."""
-        home = (server.url, server.url.replace("http", "ws"), "data:", "blob:")
+        home = (url, url.replace("http", "ws"), "data:", "blob:")
         self.page.route(lambda url: not url.startswith(home), self._outside)
         self.page.on("pageerror", lambda error: self.wrongs.append(f"page error: {error}"))
         self.page.on("console", self._said)
-        self.page.goto(server.url)
+        self.page.goto(url)
 
     def _outside(self, route: Any) -> None:
         self.wrongs.append(f"left the machine: {route.request.url}")
@@ -294,13 +294,18 @@ class Visitor:
 
 
 @pytest.fixture
-def visit(chromium: Any, server: Server) -> Iterator[Callable[[], Visitor]]:
+def visit_url(chromium: Any) -> Iterator[Callable[[str], Visitor]]:
     visitors: list[Visitor] = []
 
-    def come() -> Visitor:
-        visitors.append(Visitor(chromium, server))
+    def come(url: str) -> Visitor:
+        visitors.append(Visitor(chromium, url))
         return visitors[-1]
 
     yield come
     for visitor in visitors:
         visitor.close()
+
+
+@pytest.fixture
+def visit(visit_url: Callable[[str], Visitor], server: Server) -> Callable[[], Visitor]:
+    return lambda: visit_url(server.url)

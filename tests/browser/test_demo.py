@@ -1,0 +1,167 @@
+"""The demo as a newcomer runs it: one command, and within two minutes three faults stand as alarms where they are."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+from shapely import Point
+
+from dashboards.city_view import geometry_of
+from twin import crs
+from twin.city import City
+
+from .conftest import Visitor, wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+WITHIN_S = 120.0
+NEAR_M = {"burst": 150.0, "gas_leak": 5.0, "blockage": 150.0}
+"""How far from the fault the alarm's device may be: the reach in which the simulation looks for one."""
+SYSTEMS = {"burst": ("WP-", "WF-"), "gas_leak": ("GM-",), "blockage": ("DL-", "DF-")}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Demo:
+    """`chengmai demo` in a process of its own."""
+
+    def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
+        self.folder, self.port = folder / "demo", free_port()
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.output = folder / "output.txt"
+        command = [sys.executable, "-m", "dashboards", "demo", "--folder", str(self.folder)]
+        command += ["--port", str(self.port), "--mqtt-port", str(free_port())]
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, cwd=folder, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
+            )
+
+    def said(self, words: str) -> bool:
+        assert self.process.poll() is None, self.output.read_text("utf-8")
+        return words in self.output.read_text("utf-8")
+
+    def alarms(self) -> list[dict[str, Any]]:
+        with urllib.request.urlopen(f"{self.url}api/v1/alarms", timeout=30) as answer:
+            return json.load(answer)
+
+    def faults(self) -> dict[str, str]:
+        """Return the faults that have begun and their places: the truth, which only the simulation knows."""
+        log = (self.folder / "logs" / "simulate.log").read_text("utf-8")
+        return dict(re.findall(r"fault_begins .*?fault=(\S+) .*?place=(\S+)", re.sub(r"\x1b\[[0-9;]*m", "", log)))
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+
+@contextmanager
+def running(folder: Path, environment: dict[str, str] | None = None) -> Iterator[Demo]:
+    demo = Demo(folder, environment)
+    try:
+        yield demo
+    finally:
+        if demo.process.poll() is None:
+            demo.stop()
+
+
+def metres_between(city: City, asset: str, lon_lat: tuple[float, float]) -> float:
+    shape = geometry_of(city.asset(asset))
+    assert shape is not None
+    assert city.crs is not None
+    corner = shape.centroid
+    longitude, latitude = (float(v) for v in crs.to_lonlat(city.crs, corner.x, corner.y))
+    east = (lon_lat[0] - longitude) * 111_320 * math.cos(math.radians(latitude))
+    north = (lon_lat[1] - latitude) * 110_950
+    return shape.distance(Point(corner.x + east, corner.y + north))
+
+
+def shown_in_list(page: Page, device: str) -> bool:
+    """Scroll the alarm list (only visible rows are drawn) until a row names the device."""
+    rows = page.locator(".alarm-list .ag-row")
+    body = page.locator(".alarm-list .ag-body-viewport").first
+    for step in range(40):
+        if rows.filter(has_text=device).count():
+            return True
+        body.evaluate("(element, top) => { element.scrollTop = top }", 300 * step)
+        page.wait_for_timeout(150)
+    return False
+
+
+def test_burst_gas_leak_and_blockage_stand_as_alarms_where_they_are(
+    tmp_path: Path, visit_url: Callable[[str], Visitor]
+) -> None:
+    with running(tmp_path) as demo:
+        wait_until(lambda: demo.said(demo.url), 240)
+        begin = time.monotonic()
+        visitor = visit_url(demo.url)
+        found: dict[str, str] = {}
+        with City.open(demo.folder / "city.gpkg") as city:
+            while found.keys() != NEAR_M.keys() and time.monotonic() - begin < WITHIN_S:
+                time.sleep(2)
+                for kind, asset in demo.faults().items():
+                    for alarm in demo.alarms():
+                        near = kind in NEAR_M and alarm["device"].startswith(SYSTEMS[kind])
+                        if near and metres_between(city, asset, alarm["place"]) <= NEAR_M[kind]:
+                            found.setdefault(kind, alarm["device"])
+        assert found.keys() == NEAR_M.keys(), f"only {found} of {demo.faults()}: {demo.alarms()}"
+        for device in found.values():
+            assert shown_in_list(visitor.page, device), f"{device} is not in the list"
+        visitor.forgiven = True  # the page reports that its server goes away
+        assert demo.stop() == 0
+        assert demo.output.read_text("utf-8").rstrip().endswith("stopped")
+
+
+def test_a_second_demo_is_told_which_port_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "dashboards", "demo", "--folder", str(tmp_path / "demo"), "--port", str(port)]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert result.returncode == 1
+    assert f"port {port} is taken" in result.stderr
+    assert f"--port {port + 1}" in result.stderr
+
+
+def test_the_wheel_alone_runs_the_demo_outside_the_checkout(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, timeout=300)
+    (wheel,) = tmp_path.glob("chengmai-*.whl")
+    installed = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(installed)
+
+    outside = {"PYTHONPATH": str(installed)}
+    where = [
+        sys.executable,
+        "-c",
+        "import dashboards, sample_models; print(dashboards.__file__, sample_models.__file__)",
+    ]
+    found = subprocess.run(
+        where, cwd=tmp_path, env={**os.environ, **outside}, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert all(file.startswith(str(installed)) for file in found.stdout.split())
+    with running(tmp_path, outside) as demo:
+        wait_until(lambda: demo.said(demo.url), 240)
+        with urllib.request.urlopen(demo.url, timeout=30) as page:
+            assert page.status == 200
+        assert demo.stop() == 0
