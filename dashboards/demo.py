@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,9 @@ class DemoFolder:
         for old in _with_journals(city):
             old.unlink(missing_ok=True)
         steps = json.loads((self.district / "district.json").read_text("utf-8"))["load"]
-        for step in steps:
-            system = System(step["system"]) if step["system"] else None
-            for receipt in load_files(
-                [self.district / step["path"]], city, crs=step["crs"], system=system, source=step["as"], at=at
-            ):
+        for (system, crs), together in groupby(steps, key=lambda step: (step["system"], step["crs"])):
+            paths = [self.district / step["path"] for step in together]
+            for receipt in load_files(paths, city, crs=crs, system=System(system) if system else None, at=at):
                 if receipt.errors:
                     first = receipt.errors[0]
                     raise InputError(first.message, where=receipt.file, code=first.code)

@@ -46,6 +46,12 @@ class Quantity:
     reference: Reference = Reference.NONE
     saturates: bool = False
 
+    @property
+    def least(self) -> float:
+        """The least that it can physically be, SI: nothing, for what is an amount; minus infinity for the others."""
+        amounts = {"lel", "volume_fraction", "concentration", "turbidity"}
+        return 0.0 if self.dimension in amounts or self.reference is Reference.ABOVE_INVERT else -math.inf
+
 
 _H2S_KG_PER_M3_PER_PPM = 34.08e-9 / 24.055e-3
 """1 ppm of H2S (34.08 g/mol) at 20 °C and 101.325 kPa (24.055 L/mol), the conditions of GBZ 2.1."""

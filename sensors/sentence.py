@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypeAlias
 
 from sensors.alarm import Alarm
@@ -98,7 +99,8 @@ def _instead_en(alarm: Alarm) -> str:
 def _band(alarm: Alarm) -> str:
     if alarm.expected is None:
         return ""
-    low, high = (_shown(alarm, end).strip() for end in alarm.expected)
+    least = CATALOGUE[alarm.quantity].least if alarm.quantity in CATALOGUE else -math.inf
+    low, high = (_shown(alarm, max(end, least)).strip() for end in alarm.expected)
     return f"{low.rpartition(' ')[0] or low} – {high}"
 
 

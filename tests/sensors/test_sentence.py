@@ -44,3 +44,10 @@ def test_every_kind_is_one_sentence_even_without_values(seen, clock, kind, langu
     assert said.endswith("。" if language == "zh" else ".")
     assert "None" not in said
     assert "  " not in said
+
+
+def test_an_expected_band_never_promises_less_than_nothing(seen, clock):
+    found = replace(
+        seen(0), quantity="combustible_gas", kind=DetectionKind.SEASONAL, value=0.62, limit=None, expected=(-0.02, 0.05)
+    )
+    assert "预期 0 – 5 %LEL" in sentence(alarm(found, clock))

@@ -89,14 +89,14 @@ def test_one_seed_shows_the_same_and_another_does_not(field: Callable[..., Field
     assert after(field(*script, seed=8), 30) != first
 
 
-def test_a_scripted_burst_takes_a_device_under_the_limit(field: Callable[..., FieldModel]):
+def test_a_scripted_burst_takes_a_quarter_of_the_pressure_near_it(field: Callable[..., FieldModel]):
     model = field("burst@10")
     before, since = after(model, 5), after(model, 25)
-    fallen = [key for key in since if key[0].startswith("WP-") and since[key] < 0.14e6 <= before[key]]
+    fallen = [key for key in since if key[0].startswith("WP-") and since[key] < 0.78 * before[key]]
     assert fallen
     model.mend(FaultKind.BURST)
     healed = after(model, 60)
-    assert all(healed[key] > 0.14e6 for key in fallen)
+    assert all(healed[key] > 0.9 * before[key] for key in fallen)
 
 
 def test_a_scripted_blockage_takes_a_level_past_four_fifths_of_the_crown_within_two_minutes(
