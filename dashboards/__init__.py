@@ -1,1 +1,1 @@
-"""What does a person see and type: the command line, settings, the supervisor, the Dash app. It wires the rest together."""
+"""What a person sees and types: commands, settings, the supervisor, the Dash app. It wires the rest together."""

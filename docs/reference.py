@@ -6,8 +6,8 @@ Run ``python docs/reference.py``; a test fails when the file and the code differ
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import click
 import typer.main
 
 from dashboards.cli import app
@@ -38,25 +38,29 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _commands(command: click.Command, path: list[str]) -> list[str]:
-    if isinstance(command, click.Group):
+def _commands(command: Any, path: list[str]) -> list[str]:
+    """Return a section a command; Typer carries its own copy of click, so that kinds are told by their attributes."""
+    if hasattr(command, "commands"):
         return [line for name in command.commands for line in _commands(command.commands[name], [*path, name])]
-    context = click.Context(command)
-    arguments = " ".join(
-        parameter.make_metavar(context) for parameter in command.params if isinstance(parameter, click.Argument)
-    )
-    heading = " ".join([*path, arguments]).strip()
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option" and p.help and "--help" not in p.opts]
+    heading = " ".join([*path, *(_placeholder(argument) for argument in arguments)])
     lines = [f"### `{heading}`", "", (command.help or "").strip(), ""]
-    options = [
-        parameter
-        for parameter in command.params
-        if isinstance(parameter, click.Option) and parameter.help and "--help" not in parameter.opts
-    ]
+    lines += [f"- `{_placeholder(argument)}`: {argument.help}" for argument in arguments if argument.help]
     for option in options:
-        shown = ", ".join(f"`{name}`" for name in option.opts)
-        default = f" (default `{option.default}`)" if option.default not in (None, False, "", (), []) else ""
-        lines.append(f"- {shown}: {option.help}{default}")
-    return [*lines, ""] if options else lines
+        names = ", ".join(f"`{name}`" for name in option.opts)
+        default = "" if option.default in (None, False, "", (), []) else f" (default `{_text(option.default)}`)"
+        lines.append(f"- {names}: {option.help}{default}")
+    return [*lines, ""] if options or arguments else lines
+
+
+def _placeholder(argument: Any) -> str:
+    name = str(argument.name).upper()
+    return f"{name}…" if argument.nargs == -1 else name
+
+
+def _text(default: Any) -> str:
+    return str(getattr(default, "value", default))
 
 
 if __name__ == "__main__":
