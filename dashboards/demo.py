@@ -22,7 +22,7 @@ from sensors.reading import Batch, Quality
 from twin.asset import System
 from twin.errors import InputError
 
-FAULTS = ("blockage@10", "burst@30", "gas_leak@40", "stuck@60:GP-0010", "silent@60:GP-0005")
+FAULTS = ("blockage@10", "burst@30", "gas_leak@40", "stuck@60:GP-0010", "silent@60:GP-0009")
 """What happens in the demo, seconds after the devices' start. Places in the networks come from the seed; the devices
 that fail measure something else, so that no fault hides another."""
 
