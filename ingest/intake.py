@@ -11,7 +11,7 @@ import structlog
 
 from ingest.admission import Admission, Columns
 from ingest.mqtt import Delivery
-from ingest.payload import WHOLE, Decoder, Message, Refusal
+from ingest.payload import WHOLE, Count, Decoder, Message, Refusal
 from ingest.receipt import Receipts
 from ingest.sequence import Ranges
 from ingest.spool import Group, Quarantined, Spool
@@ -31,8 +31,8 @@ MAX_UNKNOWN = 10_000
 class _Presence(msgspec.Struct):
     """What is read of a ``status`` message: ranges of seq that the device no longer has."""
 
-    boot: int | None = None
-    lost: list[tuple[int, int]] = []
+    boot: Count | None = None
+    lost: list[tuple[Count, Count]] = []
 
 
 class _Time(msgspec.Struct):
@@ -81,10 +81,30 @@ class Intake:
         """
         self._group, self._columns, self._touched, self._notes = Group(), Columns(), set(), []
         self._refreshed = False
+        try:
+            now = self._gather(deliveries)
+            self._spool.commit(self._group)
+        except BaseException:
+            for device, _ in self._touched:  # what memory knows is not on disk: read it again
+                self._seen.pop(device, None)
+            raise
+        if isinstance(self._clock, ManualClock):
+            self._clock.move_to(from_ms(now))
+        self.readings += self._group.received
+        for note in self._notes:
+            self.receipts.note(*note)
+
+    def holes(self, device: str, boot: int) -> list[tuple[int, int]]:
+        """Return the ranges of seq that are missing; none of a device that nothing was taken from."""
+        ranges = self._seen.get(device, {}).get(boot)
+        return ranges.holes() if ranges else []
+
+    def _gather(self, deliveries: Iterable[Delivery]) -> int:
+        """Put the deliveries into the group, and return the city's time after them in ms."""
         now = to_ms(self._clock.now())
         for delivery in deliveries:
             if delivery.topic == self._clock_topic:
-                now = self._move_clock(delivery, now)
+                now = self._time_after(delivery, now)
                 continue
             try:
                 self._take(parse(delivery.topic), delivery.payload, now)
@@ -92,22 +112,8 @@ class Intake:
                 self._group.received += 1
                 self._refuse(delivery.topic, delivery.payload, now, [Refusal(WHOLE, error.code, str(error))], 1)
         self._close_batch(now)
-        group = self._group
-        group.seen = {(device, boot): self._seen[device][boot] for device, boot in self._touched}
-        try:
-            self._spool.commit(group)
-        except BaseException:
-            for device, _ in self._touched:  # what memory knows is not on disk: read it again
-                self._seen.pop(device, None)
-            raise
-        self.readings += group.received
-        for note in self._notes:
-            self.receipts.note(*note)
-
-    def holes(self, device: str, boot: int) -> list[tuple[int, int]]:
-        """Return the ranges of seq that are missing."""
-        ranges = self._seen_of(device).get(boot)
-        return ranges.holes() if ranges else []
+        self._group.seen = {(device, boot): self._seen[device][boot] for device, boot in self._touched}
+        return now
 
     def _take(self, topic: Topic, payload: bytes, now: int) -> None:
         if topic.channel is Channel.STATUS:
@@ -145,7 +151,7 @@ class Intake:
             raise RefusedError(str(error), where=str(topic), code="E_JSON") from None
         if presence.lost and presence.boot is not None and self.admission.knows(topic):
             for first, last in presence.lost:
-                if 0 <= first <= last < 2**63:
+                if first <= last:
                     self._first_time(topic.device, presence.boot, first, last)
 
     def _first_time(self, device: str, boot: int, first: int, last: int | None = None) -> bool:
@@ -153,7 +159,10 @@ class Intake:
         if boot not in boots:
             boots[boot] = Ranges()
             while len(boots) > MAX_BOOTS:
-                del boots[min(boots)]
+                oldest = min(boots)
+                del boots[oldest]
+                self._touched.discard((device, oldest))
+                self._group.forgotten.add((device, oldest))
         if boot not in boots:  # older than all that are remembered
             return True
         self._touched.add((device, boot))
@@ -183,20 +192,19 @@ class Intake:
             self._group.quarantine.append(Quarantined(now, topic, payload, code, same[0].reason + places, count))
             logger.debug("refused", topic=topic, code=code, reason=same[0].reason)
 
-    def _move_clock(self, delivery: Delivery, now: int) -> int:
-        """Mark that the readings up to now are complete, and go on to the time that the replay names."""
+    def _time_after(self, delivery: Delivery, now: int) -> int:
+        """Mark that the readings up to now are complete, and return the time that the replay goes on to."""
         if not isinstance(self._clock, ManualClock):
             return now
         try:
             moved = msgspec.json.decode(delivery.payload, type=_Time)
-            moment = from_ms(moved.now)
+            from_ms(moved.now)  # a time that no calendar has is refused here
         except (msgspec.DecodeError, OverflowError, OSError, ValueError) as error:
             logger.warning("clock_message_refused", topic=delivery.topic, error=str(error))
             return now
         self._close_batch(now)
         self._group.batches.append(Batch.empty(now))
-        self._clock.move_to(moment)
-        return to_ms(self._clock.now())
+        return max(now, moved.now)
 
     def _close_batch(self, now: int) -> None:
         columns, self._columns = self._columns, Columns()

@@ -112,7 +112,7 @@ class Replay:
         self._devices = {column: device for column, device in devices.items() if column in recording.columns}
         self._speed = speed
         self._progress = progress
-        self._outbox = _Outbox(boot=int(time.time()))  # grows with each start, as a device's would
+        self._outbox = _Outbox(boot=time.time_ns() // 1_000_000)  # grows with each start, as a device's would
         self._connection = Connection(
             address,
             f"chengmai-replay-{district}-{self._outbox.boot}",

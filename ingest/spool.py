@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -25,7 +25,7 @@ from ingest.sequence import Ranges
 from ingest.status import Status
 from sensors.clock import from_ms
 from sensors.reading import Batch
-from twin.errors import InputError, UnavailableError
+from twin.errors import BusyError, InputError, UnavailableError
 
 BUSY_TIMEOUT_S = 30.0
 
@@ -80,13 +80,14 @@ class Quarantined:
 
 @dataclass(slots=True)
 class Group:
-    """What one transaction takes in; counts are in readings."""
+    """What one transaction takes in; counts are in readings. `seen` and `forgotten` are by device and boot."""
 
     received: int = 0
     duplicates: int = 0
     batches: list[Batch] = field(default_factory=list[Batch])
     quarantine: list[Quarantined] = field(default_factory=list[Quarantined])
     seen: Mapping[tuple[str, int], Ranges] = field(default_factory=dict[tuple[str, int], Ranges])
+    forgotten: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
 
 
 class Spool:
@@ -108,6 +109,22 @@ class Spool:
                 "INSERT INTO counters VALUES (?, 0) ON CONFLICT DO NOTHING", [(name,) for name in _COUNTERS]
             )
 
+    @contextmanager
+    def owned(self) -> Generator[None]:
+        """Hold the spool as the one worker that fills and empties it; BusyError while another process does.
+
+        What is held is a lock on a file beside it, which goes with the process, however that ends.
+        """
+        beside = self.path.with_name(f"{self.path.name}-owner")
+        with self._told():
+            owner = sqlite3.connect(beside, timeout=0, isolation_level=None)
+        with closing(owner):
+            try:
+                owner.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                raise BusyError(f"another ingest has it ({error})", where=str(self.path), expected="one") from None
+            yield
+
     def commit(self, group: Group) -> None:
         """Take in a group; on return it is on disk. UnavailableError, and nothing taken in, when that fails."""
         with self._transaction() as connection:
@@ -121,6 +138,7 @@ class Spool:
                 "INSERT OR REPLACE INTO seen VALUES (?, ?, ?)",
                 [(device, boot, msgspec.json.encode(seen.pairs())) for (device, boot), seen in group.seen.items()],
             )
+            connection.executemany("DELETE FROM seen WHERE device = ? AND boot = ?", group.forgotten)
             _count(connection, received=group.received, duplicates=group.duplicates, quarantined=quarantined)
         if newest:
             with self._more:

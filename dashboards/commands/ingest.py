@@ -76,18 +76,20 @@ def worker_of(settings: Settings, clock: Clock) -> Generator[Worker]:
     path = settings.detection.limits
     limits = detection_limits.load(None if path is None else settings.resolve(path))
     disabled = settings.detection.disabled
+    allowed = Limits(timedelta(seconds=settings.ingest.future_s), timedelta(days=settings.ingest.history_days))
     try:
-        yield Worker(
-            address=address_of(settings),
-            district=settings.city.district,
-            spool=spool,
-            store=store,
-            registry=Registry(engine),
-            pipeline=lambda devices: Pipeline.build(devices, limits, disabled),
-            alarms=AlarmLog(engine, clock),
-            clock=clock,
-            limits=Limits(timedelta(seconds=settings.ingest.future_s), timedelta(days=settings.ingest.history_days)),
-        )
+        with spool.owned():
+            yield Worker(
+                address=address_of(settings),
+                district=settings.city.district,
+                spool=spool,
+                store=store,
+                registry=Registry(engine),
+                pipeline=lambda devices: Pipeline.build(devices, limits, disabled),
+                alarms=AlarmLog(engine, clock),
+                clock=clock,
+                limits=allowed,
+            )
     finally:
         spool.close()
         engine.dispose()

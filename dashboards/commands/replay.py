@@ -18,7 +18,7 @@ from dashboards.commands.ingest import address_of, recording_clock, worker_of
 from dashboards.settings import Settings, clock_of, settings_of
 from sensors.clock import SystemClock, to_ms
 from twin.asset import System
-from twin.errors import BusyError, InputError, UnavailableError
+from twin.errors import InputError, UnavailableError
 
 if TYPE_CHECKING:
     from ingest.mqtt import Address
@@ -175,14 +175,6 @@ def _broker(settings: Settings, address: Address) -> Generator[None]:
 @contextmanager
 def _ingest(settings: Settings, district: str) -> Generator[None]:
     """Run ingest in this process, on the recording's clock."""
-    from ingest.spool import Spool
-
-    path = settings.resolve(settings.ingest.spool)
-    spool = Spool(path)
-    status = spool.status()
-    spool.close()
-    if status is not None and status.alive:
-        raise BusyError("ingest is running already", where=str(path), expected="replay without --with-ingest")
     stop = threading.Event()
     city = settings.model_copy(update={"city": settings.city.model_copy(update={"district": district})})
     with worker_of(city, recording_clock(settings)) as worker:

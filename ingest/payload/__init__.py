@@ -7,7 +7,9 @@ raised (RefusedError); what is wrong with one reading stands in `refused`, and i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol, TypeAlias
+
+import msgspec
 
 from twin.errors import RefusedError
 
@@ -15,6 +17,9 @@ MAX_BYTES = 64 * 1024
 MAX_READINGS = 500
 WHOLE = -1
 """Place of a refusal that concerns the whole message."""
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""What boot and seq may be: what 64 bits, and the spool, can hold."""
 
 
 class Measurement(NamedTuple):
@@ -66,4 +71,4 @@ def check_size(payload: bytes) -> None:
         raise RefusedError(f"{len(payload)} bytes", expected=f"at most {MAX_BYTES}", code="E_SIZE")
 
 
-__all__ = ["MAX_BYTES", "MAX_READINGS", "WHOLE", "Decoder", "Measurement", "Message", "Refusal", "check_size"]
+__all__ = ["MAX_BYTES", "MAX_READINGS", "WHOLE", "Count", "Decoder", "Measurement", "Message", "Refusal", "check_size"]

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
 
-from ingest.payload import MAX_READINGS, Measurement, Message, Refusal, check_size
+from ingest.payload import MAX_READINGS, WHOLE, Count, Measurement, Message, Refusal, check_size
 from twin.errors import RefusedError
 
 VERSION = 1
 MAX_DEPTH = 16
 """Nesting of unknown fields; the contract's own go five deep."""
 
-_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Time: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 
 
@@ -32,8 +32,8 @@ class _Value(msgspec.Struct, gc=False):
 
 class _Envelope(msgspec.Struct, kw_only=True):
     v: int
-    boot: _Count | None = None
-    seq: _Count | None = None
+    boot: Count | None = None
+    seq: Count | None = None
     hist: bool = False
 
 
@@ -49,6 +49,8 @@ class _Loose(_Envelope):
     r: list[Any] | None = None
 
 
+_AnyMessage = TypeVar("_AnyMessage", _Strict, _Loose)
+
 _strict = msgspec.json.Decoder(_Strict)
 
 
@@ -56,24 +58,19 @@ class NativeDecoder:
     """Decodes version 1 of the contract's JSON."""
 
     def decode(self, payload: bytes) -> Message:
-        """Return the message, or raise RefusedError: E_SIZE, E_UTF8, E_DEPTH, E_JSON, E_FIELD or E_COUNT."""
+        """Return the message, or raise RefusedError: E_SIZE, E_UTF8, E_DEPTH, E_JSON, E_FIELD or E_COUNT.
+
+        A message that has a name (boot, seq) and wrong contents is returned, refused as a whole: its receipt has to
+        say so, or the device would send it for ever.
+        """
         check_size(payload)
         _check_text(payload)
         _check_depth(payload)
         try:
             strict = _strict.decode(payload)
         except (msgspec.DecodeError, RecursionError):
-            return _decode_loosely(payload)
-        _check_envelope(strict)
-        rows = [(strict.ts, strict.m)] if strict.m is not None else strict.r or []
-        measurements = [
-            Measurement(place, time, point, value.v, value.u, value.q)
-            for place, (time, point, value) in enumerate(
-                (time, point, value) for time, values in rows for point, value in values.items()
-            )
-        ]
-        _check_count(len(measurements))
-        return Message(strict.boot, strict.seq, strict.hist, len(measurements), measurements)
+            return _named(_loose(payload), _read_loosely)
+        return _named(strict, _read)
 
 
 def _check_text(payload: bytes) -> None:
@@ -112,11 +109,39 @@ def _depth(payload: bytes) -> int:
     return deepest
 
 
-def _check_envelope(message: _Strict | _Loose) -> None:
+def _named(message: _AnyMessage, read: Callable[[_AnyMessage], Message]) -> Message:
+    """Return what `read` makes of a message, or its refusal as a whole if it has a name."""
+    _check_envelope(message)
+    try:
+        return read(message)
+    except RefusedError as error:
+        if message.boot is None:
+            raise
+        refusal = Refusal(WHOLE, error.code, str(error))
+        return Message(message.boot, message.seq, message.hist, 1, [], [refusal])
+
+
+def _read(message: _Strict) -> Message:
+    _check_contents(message)
+    rows = [(message.ts, message.m)] if message.m is not None else message.r or []
+    measurements = [
+        Measurement(place, time, point, value.v, value.u, value.q)
+        for place, (time, point, value) in enumerate(
+            (time, point, value) for time, values in rows for point, value in values.items()
+        )
+    ]
+    _check_count(len(measurements))
+    return Message(message.boot, message.seq, message.hist, len(measurements), measurements)
+
+
+def _check_envelope(message: _Envelope) -> None:
     if message.v != VERSION:
         raise RefusedError(f"version {message.v}", expected=f"v = {VERSION}", code="E_FIELD")
     if (message.boot is None) != (message.seq is None):
         raise RefusedError("only one of boot and seq", expected="both, or neither", code="E_FIELD")
+
+
+def _check_contents(message: _Strict | _Loose) -> None:
     if (message.m is None) == (message.r is None):
         raise RefusedError("m and r are both given, or both missing", expected="one of them", code="E_FIELD")
 
@@ -126,17 +151,21 @@ def _check_count(readings: int) -> None:
         raise RefusedError(f"{readings} readings", expected=f"1 to {MAX_READINGS}", code="E_COUNT")
 
 
-def _decode_loosely(payload: bytes) -> Message:
-    """Find out what is wrong: with the whole (raises), or with single readings (which are then refused alone)."""
+def _loose(payload: bytes) -> _Loose:
+    """Return what the strict structs refuse with its contents unread; RefusedError where that is no message."""
     try:
         values = json.loads(payload)  # unlike msgspec it reads NaN and Infinity, which are then refused by name
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"is not JSON: {error}", expected="one JSON object", code="E_JSON") from None
     try:
-        loose = msgspec.convert(values, _Loose)
+        return msgspec.convert(values, _Loose)
     except msgspec.ValidationError as error:
         raise RefusedError(str(error), expected="the contract's fields", code="E_FIELD") from None
-    _check_envelope(loose)
+
+
+def _read_loosely(loose: _Loose) -> Message:
+    """Find out what is wrong: with the whole (raises), or with single readings (which are then refused alone)."""
+    _check_contents(loose)
     rows: list[Any] = [[loose.ts, loose.m]] if loose.m is not None else loose.r or []
     taken: list[Measurement] = []
     refused: list[Refusal] = []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.payload import MAX_READINGS, Measurement
+from ingest.payload import MAX_READINGS, WHOLE, Measurement
 from ingest.payload.native import NativeDecoder
 from twin.errors import RefusedError
 
@@ -50,6 +50,13 @@ def test_what_is_wrong_as_a_whole_is_refused_by_its_code(payload, code):
     with pytest.raises(RefusedError) as refused:
         decode(payload)
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize(("contents", "code"), [('"m":{}', "E_COUNT"), ('"r":[[1]]', "E_FIELD"), ('"x":1', "E_FIELD")])
+def test_a_message_with_a_name_is_refused_by_it(contents, code):
+    message = decode(f'{{"v":1,"boot":3,"seq":4,{contents}}}'.encode())
+    assert (message.boot, message.seq, message.readings) == (3, 4, 1)
+    assert [(refusal.place, refusal.code) for refusal in message.refused] == [(WHOLE, code)]
 
 
 def test_more_readings_than_allowed_are_refused():
@@ -120,6 +127,9 @@ def check_message(message):
     assert (message.boot is None) == (message.seq is None)
     assert 0 < message.readings <= MAX_READINGS
     assert len(message.measurements) + len(message.refused) == message.readings
+    if any(refusal.place == WHOLE for refusal in message.refused):
+        assert (message.boot is not None, message.readings) == (True, 1)
+        return
     assert all(math.isfinite(measured.value) for measured in message.measurements)
     places = [measured.place for measured in message.measurements] + [refusal.place for refusal in message.refused]
     assert sorted(places) == list(range(message.readings))

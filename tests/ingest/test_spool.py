@@ -17,7 +17,7 @@ from ingest.spool import Group, Quarantined, Reader, Spool
 from ingest.store.checks import START, readings
 from ingest.store.sqlite import SqliteStore
 from sensors.clock import SystemClock
-from twin.errors import InputError, UnavailableError
+from twin.errors import BusyError, InputError, UnavailableError
 
 
 @pytest.fixture
@@ -142,3 +142,25 @@ def test_ranges_behave_as_a_set_of_numbers(numbers):
 def test_ranges_are_bounded():
     ranges = Ranges((2 * n, 2 * n) for n in range(2 * MAX_RANGES))
     assert len(ranges) == MAX_RANGES
+
+
+def test_a_spool_has_one_owner_and_is_free_when_that_has_gone(tmp_path, spool):
+    second = Spool(tmp_path / "spool.sqlite")
+    with spool.owned(), pytest.raises(BusyError, match="another ingest"), second.owned():
+        pass
+    with second.owned():
+        second.commit(Group(received=1, batches=[readings((1, 0, 1.0))]))
+    second.close()
+    assert spool.ledger().spooled == 1
+
+
+def test_a_store_whose_commit_failed_takes_the_next_batch(tmp_path):
+    store = SqliteStore(f"sqlite:{tmp_path / 'readings.sqlite'}")
+    store.write(readings((1, 0, 1.0)))
+    (pages,) = store._writer.execute("PRAGMA page_count").fetchone()
+    store._writer.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(UnavailableError, match="full"):
+        store.write(readings(*((1, number, 1.0) for number in range(1, 20_000))))
+    store._writer.execute("PRAGMA max_page_count = 1000000")
+    assert store.write(readings((1, 1, 1.0))).stored == 1
+    store.close()
