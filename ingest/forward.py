@@ -125,12 +125,14 @@ class DetectionForwarder:
         alarms: AlarmLog,
         clock: Clock,
         *,
+        district: str,
         recording: bool,
     ) -> None:
         self.available = True
         self._spool = spool
         self._pipeline = pipeline
         self._alarms = alarms
+        self._district = district
         self._reconciled = False
         self._clock = clock
         self._recording = recording
@@ -138,6 +140,7 @@ class DetectionForwarder:
         self._ahead = self._cursor
         self._waiting: list[Batch] = []
         self._unapplied: list[Detection] = []
+        self._changed = False
         self._passed_s = clock.seconds()
         self._checkpoint_s = time.monotonic()
         state = spool.detector_state()
@@ -180,10 +183,10 @@ class DetectionForwarder:
     def step(self) -> bool:
         """Hand the next batches (or the passing of time) to detection; whether there were any."""
         self._flush()
-        if not self._reconciled:
-            self._alarms.reconcile(self._pipeline.standing)
-            self._reconciled = True
         spooled = self._spool.batches(self._ahead)
+        if not spooled and not self._reconciled:  # what a crash left behind has been fed again by now
+            self._alarms.reconcile(self._pipeline.standing, self._district)
+            self._reconciled = True
         for one in self._steps(spooled):
             self._update(one)
         now_s = self._clock.seconds()
@@ -196,9 +199,9 @@ class DetectionForwarder:
     def checkpoint(self) -> None:
         """Put detector state on disk, with the cursor that belongs to it."""
         self._checkpoint_s = time.monotonic()
-        if self._cursor != self._checkpointed and not self._unapplied:
+        if (self._changed or self._cursor != self._checkpointed) and not self._unapplied:
             self._spool.detected(self._cursor, self._pipeline.save())
-            self._checkpointed = self._cursor
+            self._checkpointed, self._changed = self._cursor, False
 
     def _steps(self, spooled: Sequence[Spooled]) -> Iterator[Batch]:
         """Yield what detection is to be given; the cursors move first, since nothing is given twice."""
@@ -224,7 +227,7 @@ class DetectionForwarder:
         """Apply what was detected; what the alarm log cannot take now stays for the next time."""
         if self._unapplied:
             self._alarms.apply(self._unapplied)
-            self._unapplied = []
+            self._unapplied, self._changed = [], True
 
 
 __all__ = ["DetectionForwarder", "StoreForwarder", "join"]

@@ -148,7 +148,8 @@ class Connection:
 
     `on_message` and `on_state` run on the network thread and must not raise. With `clean` the broker forgets the
     client when it goes (devices that resend by themselves); without it the session is kept. `window` bounds the
-    QoS 1 deliveries that are not yet acknowledged (MQTT 5 Receive Maximum: paho's own setter has no say in it).
+    QoS 1 deliveries that are not yet acknowledged (MQTT 5 Receive Maximum: paho's own setter has no say in it). With
+    `quiet`, coming and going are logged for debugging only: one of hundreds of clients in a process is no news.
     """
 
     def __init__(
@@ -164,6 +165,7 @@ class Connection:
         manual_ack: bool = True,
         window: int = 2000,
         version: Version | None = None,
+        quiet: bool = False,
     ) -> None:
         self.address = address
         self.client_id = client_id
@@ -175,6 +177,7 @@ class Connection:
         self._manual_ack = manual_ack
         self._window = window
         self._version = version
+        self._quiet = quiet
         self._client: Client | None = None
         self._connections = 0
         self._connected = threading.Event()
@@ -292,7 +295,7 @@ class Connection:
         self._connections += 1
         if self._subscribe:
             client.subscribe([(topic, 1) for topic in self._subscribe])
-        logger.info(
+        (logger.debug if self._quiet else logger.info)(
             "broker_connected",
             broker=str(self.address),
             client=self.client_id,
@@ -308,7 +311,8 @@ class Connection:
     ) -> None:
         client.reconnect_delay_set(_first_wait(), BACK_OFF_S[1])  # type: ignore[arg-type]  # paho takes seconds
         if self._connected.is_set() and not self._closing.is_set():
-            logger.warning("broker_lost", broker=str(self.address), client=self.client_id, reason=str(reason))
+            log = logger.debug if self._quiet else logger.warning
+            log("broker_lost", broker=str(self.address), client=self.client_id, reason=str(reason))
         self._connected.clear()
         if self._on_state:
             self._on_state(self.connected)

@@ -311,6 +311,7 @@ class Player:
             clean=True,
             manual_ack=False,
             version=version,
+            quiet=True,
         )
 
     def _timetable(self) -> list[tuple[datetime, int]]:

@@ -90,23 +90,33 @@ class Worker:
         self._admission = Admission((), future=self._limits.future, history=self._limits.history)
         self._quality = GrossRange(())
         self._changed: Pipeline | None = None
+        self._failure: Exception | None = None
         self._last_message: datetime | None = None
         self._inbox = Inbox(WINDOW)
         self._connection = self._connect(address)
         self.reload()
-        self._changed = None
         self._intake = Intake(
             spool, self._admission, NativeDecoder(), clock, clock_topic=clock_topic(district), refresh=self._refreshed
         )
         self._storing = StoreForwarder(spool, store, clock, check=self._check, names=self._names)
-        self._detecting = DetectionForwarder(spool, pipeline(self._devices), alarms, clock, recording=self._recording)
+        self._detecting = DetectionForwarder(
+            spool,
+            self._take_changed() or pipeline(self._devices),
+            alarms,
+            clock,
+            district=district,
+            recording=self._recording,
+        )
 
     @property
     def _recording(self) -> bool:
         return isinstance(self._clock, ManualClock)
 
     def run(self, stop: threading.Event) -> None:
-        """Take in until `stop` is set; then commit what is in memory, let the forwarders finish their step, and go."""
+        """Take in until `stop` is set, then let the forwarders finish their step, and go.
+
+        What is in memory then is not acknowledged and stays with the broker. What made a thread fail is raised here.
+        """
         ended = threading.Event()
         threads = [
             threading.Thread(target=self._guarded, args=(body, stop), name=name)
@@ -127,6 +137,8 @@ class Worker:
             ended.set()
             for thread in threads:
                 thread.join()
+        if self._failure is not None:
+            raise self._failure
 
     def reload(self) -> None:
         """Read the registry again if it has changed; a registry that does not answer stays as it was."""
@@ -164,8 +176,9 @@ class Worker:
         """Stop the whole worker when one of its threads fails for a reason nobody foresaw: a half-dead one lies."""
         try:
             body()
-        except Exception:
+        except Exception as error:
             logger.exception("ingest_thread_failed", thread=threading.current_thread().name)
+            self._failure = error
             stop.set()
 
     def _take_in(self, stop: threading.Event) -> None:

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, RowMapping, bindparam, func, insert, select, update
 
 from sensors import alarm as machine
 from sensors.alarm import Alarm, AlarmId, Condition, Event, Place, State, Step, Transition, Visibility
 from sensors.clock import Clock, from_ms, to_ms
-from sensors.detection import Detection, DetectionKind, Subject
+from sensors.detection import Detection, DetectionKind, Key, Subject
 from sensors.device import DeviceId
 from sensors.operations import advance, alarms, counter, devices, reading, transitions, writing
 from twin.asset import AssetId
 from twin.errors import StaleError, UnknownError
-
-Key: TypeAlias = tuple[Subject, str]
-"""Subject and rule: what an open alarm is unique by."""
 
 _CHUNK = 500
 """Subjects named in one query; SQLite takes 32,766 parameters, PostgreSQL plans short lists better."""
@@ -62,16 +59,19 @@ class AlarmLog:
                     newest[key] = changes.note(step)
             return changes.write()
 
-    def reconcile(self, standing: Collection[Key]) -> list[Alarm]:
-        """Clear the open active alarms that are not `standing`; return them.
+    def reconcile(self, standing: Collection[Key], district: str | None = None) -> list[Alarm]:
+        """Clear the open active alarms, of the devices of `district` or of all, that are not `standing`; return them.
 
         For a worker that starts: detectors that forgot a condition (a lost state, a removed device, another limit)
         would never say that it is over.
         """
         at = self._now()
+        mine = [alarms.c.open, alarms.c.condition == Condition.ACTIVE.value]
+        if district is not None:
+            mine.append(alarms.c.device.in_(select(devices.c.device).where(devices.c.district == district)))
         with writing(self._engine) as connection:
             changes = _Changes(connection)
-            for alarm in _alarms(connection, alarms.c.open, alarms.c.condition == Condition.ACTIVE.value):
+            for alarm in _alarms(connection, *mine):
                 if (alarm.subject, alarm.rule) not in standing:
                     changes.note(machine.forget(alarm, at))
             return changes.write()

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType, Protocol
+from typing import NewType, Protocol, TypeAlias
 
 from sensors.reading import Batch
 
 Subject = NewType("Subject", str)
 """What it is about: ``point:{device}/{point}``, ``device:{device}``, ``gateway:…``, ``asset:…`` or ``zone:…``."""
+
+Key: TypeAlias = tuple[Subject, str]
+"""Subject and rule: they name a condition, and an open alarm is unique by them."""
 
 
 class DetectionKind(StrEnum):
@@ -64,9 +67,12 @@ class Detector(Protocol):
         """Return the whole state; a detector that loads it goes on as if nothing had happened."""
         ...
 
-    def load(self, state: bytes) -> None:
-        """Take over the state of `save`."""
+    def load(self, state: bytes) -> set[Key]:
+        """Take over the state of `save`, and return the conditions that it now holds to be abnormal.
+
+        Those of a device, point or rule that is gone are not among them: nobody would ever say that they are over.
+        """
         ...
 
 
-__all__ = ["Detection", "DetectionKind", "Detector", "Subject"]
+__all__ = ["Detection", "DetectionKind", "Detector", "Key", "Subject"]

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from sensors.detection import Detection, Detector
+from sensors.detection import Detection, Detector, Key
 from sensors.device import Device, DeviceId, Point
 from sensors.reading import Batch, Quality
 from twin.asset import System
@@ -90,14 +90,24 @@ def check_batching_does_not_matter(build: Build) -> None:
 
 
 def check_state_survives(build: Build) -> None:
-    """Saved mid-stream and loaded into a fresh detector, it goes on as if nothing had happened."""
+    """Saved mid-stream and loaded into a fresh detector, it says what stands and goes on as if nothing had happened."""
     batches = sample_stream()
     whole = run(build(sample_devices()), batches)
     for half in (10, 300, len(batches) - 100):
         first, second = build(sample_devices()), build(sample_devices())
         run(first, batches[:half])
-        second.load(first.save())
+        standing = second.load(first.save())
+        assert standing == _standing(whole[:half]), f"load returned {standing} at batch {half}"
         assert run(second, batches[half:]) == whole[half:], f"the output differs after save and load at batch {half}"
+
+
+def check_removed_devices_hold_nothing(build: Build) -> None:
+    """State loaded after every device was retired holds no condition: nothing would ever end it."""
+    batches = sample_stream()
+    before = build(sample_devices())
+    run(before, batches[: len(batches) - 100])
+    retired = build([replace(device, retired=True) for device in sample_devices()])
+    assert not retired.load(before.save()), "a retired device still holds a condition"
 
 
 def check_state_is_bounded(build: Build) -> None:
@@ -176,6 +186,7 @@ CHECKS: tuple[Callable[[Build], None], ...] = (
     check_is_causal,
     check_batching_does_not_matter,
     check_state_survives,
+    check_removed_devices_hold_nothing,
     check_state_is_bounded,
     check_missing_values_are_survived,
     check_gap_is_survived,
@@ -244,6 +255,12 @@ def _joined(batches: Sequence[Batch]) -> Batch:
         np.concatenate([batch.history for batch in batches]),
         batches[-1].now,
     )
+
+
+def _standing(said: Sequence[Sequence[Detection]]) -> set[Key]:
+    """Return the conditions that stand after `said`."""
+    last = {(each.subject, each.rule): each.active for part in said for each in part}
+    return {key for key, active in last.items() if active}
 
 
 def _ordered(detections: Sequence[Detection]) -> list[Detection]:

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from sensors.detection import Detection, DetectionKind
+from sensors.detection import Detection, DetectionKind, Key
 from sensors.detection.events import note, room
 from sensors.detection.series import FAIL, Series, columns, pack, series_of, unpack, width
 from sensors.device import Device
@@ -90,14 +90,19 @@ class LimitDetector:
         """Return the whole state."""
         return pack(state=self._state)
 
-    def load(self, state: bytes) -> None:
-        """Take over the state of `save`: rules that are new, or no longer hold, start afresh or go."""
+    def load(self, state: bytes) -> set[Key]:
+        """Take over the state of `save`; return the conditions that stand.
+
+        Rules that are new start afresh, those that no longer hold go.
+        """
         saved = unpack(state, state=self._state)["state"]
         known = {(int(row["series"]), int(row["rule"])): row for row in saved}
         for index, row in enumerate(self._state):
             found = known.get((int(row["series"]), int(row["rule"])))
             if found is not None and found["step"] <= self._rules["steps"][index]:
                 self._state[index] = found
+        standing = (self._channels[index] for index in np.flatnonzero(self._state["step"]).tolist())
+        return {(series.subject, row.rule) for series, row, _ in standing}
 
     def _detection(self, event: NDArray[np.float64]) -> Detection:
         channel, step = int(event[0]), int(event[1])

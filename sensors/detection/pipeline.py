@@ -14,7 +14,7 @@ from typing import Protocol, cast
 import msgspec
 import structlog
 
-from sensors.detection import Detection, Detector, Subject
+from sensors.detection import Detection, Detector, Key
 from sensors.device import Device
 from sensors.limits import Limits
 from sensors.quality import GrossRange
@@ -36,7 +36,6 @@ class DetectorFactory(Protocol):
 
 class _State(msgspec.Struct):
     detectors: dict[str, bytes]
-    standing: list[tuple[str, str]]
 
 
 class Pipeline:
@@ -49,7 +48,7 @@ class Pipeline:
     def __init__(self, quality: GrossRange, detectors: dict[str, Detector]) -> None:
         self._quality = quality
         self._detectors = detectors
-        self.standing: set[tuple[Subject, str]] = set()
+        self.standing: set[Key] = set()
         self.degraded: dict[str, str] = {}
 
     @classmethod
@@ -81,15 +80,11 @@ class Pipeline:
         return detections
 
     def save(self) -> bytes:
-        """Return the state of every detector and what stands."""
-        state = _State(
-            {name: detector.save() for name, detector in self._detectors.items()},
-            sorted((str(subject), rule) for subject, rule in self.standing),
-        )
-        return msgspec.msgpack.encode(state)
+        """Return the state of every detector."""
+        return msgspec.msgpack.encode(_State({name: detector.save() for name, detector in self._detectors.items()}))
 
-    def load(self, state: bytes) -> None:
-        """Take over the state of `save`, of these devices or of fewer.
+    def load(self, state: bytes) -> set[Key]:
+        """Take over the state of `save`, of these devices or others; return the conditions that stand.
 
         A detector whose state no longer fits learns anew, and says so in the log: it holds nothing to be abnormal.
         InputError E_FORMAT where the bytes are no pipeline's state.
@@ -98,14 +93,15 @@ class Pipeline:
             saved = msgspec.msgpack.decode(state, type=_State)
         except msgspec.MsgspecError as error:
             raise InputError(str(error), where="pipeline state", expected="bytes of `save`", code="E_FORMAT") from None
+        self.standing = set()
         for name, detector in self._detectors.items():
             if name not in saved.detectors:
                 continue
             try:
-                detector.load(saved.detectors[name])
+                self.standing |= detector.load(saved.detectors[name])
             except InputError as error:
                 logger.warning("detector_starts_anew", detector=name, reason=str(error))
-        self.standing = {(Subject(subject), rule) for subject, rule in saved.standing}
+        return set(self.standing)
 
     def _ask(self, name: str, batch: Batch) -> list[Detection]:
         try:

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from sensors.detection import Detection, DetectionKind
+from sensors.detection import Detection, DetectionKind, Key
 from sensors.detection.events import detection, note, room
 from sensors.detection.series import FAIL, Series, columns, pack, series_of, take_over, width
 from sensors.detection.usual import remember
@@ -97,10 +97,12 @@ class RateOfChangeDetector:
         """Return the whole state."""
         return pack(state=self._state)
 
-    def load(self, state: bytes) -> None:
-        """Take over the state of `save`."""
+    def load(self, state: bytes) -> set[Key]:
+        """Take over the state of `save`; return the conditions that stand."""
         take_over(state, state=self._state)
         self._state["active"] *= self._rules["watched"]
+        standing = np.flatnonzero(self._state["active"]).tolist()
+        return {(self._watched[number][0].subject, DetectionKind.RATE_OF_CHANGE.value) for number in standing}
 
     def _detection(self, event: NDArray[np.float64]) -> Detection:
         series, row = self._watched[int(event[0])]

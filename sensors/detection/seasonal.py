@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sensors.detection import Detection, DetectionKind
+from sensors.detection import Detection, DetectionKind, Key
 from sensors.detection.events import detection, room
 from sensors.detection.seasonal_profile import DAY_TYPES, SLOTS, scan
 from sensors.detection.series import Series, columns, pack, series_of, take_over, width
@@ -86,10 +86,12 @@ class SeasonalDetector:
         """Return the whole state, about 1.3 KB a series before compression."""
         return pack(state=self._state, profile=self._profile, weight=self._weight)
 
-    def load(self, state: bytes) -> None:
-        """Take over the state of `save`."""
+    def load(self, state: bytes) -> set[Key]:
+        """Take over the state of `save`; return the conditions that stand."""
         take_over(state, state=self._state, profile=self._profile, weight=self._weight)
         self._state["active"] *= self._least > 0
+        standing = np.flatnonzero(self._state["active"]).tolist()
+        return {(self._watched[number][0].subject, DetectionKind.SEASONAL.value) for number in standing}
 
     def _detection(self, event: NDArray[np.float64]) -> Detection:
         series, row = self._watched[int(event[0])]

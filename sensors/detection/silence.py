@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sensors.detection import Detection, DetectionKind, Subject
+from sensors.detection import Detection, DetectionKind, Key, Subject
 from sensors.detection.series import pack, series_of, take_over, width
 from sensors.device import Device
 from sensors.limits import LEVELS, Limits, Silence
 from sensors.reading import Batch
 
+_RULE = "silence"
 _NEVER = np.iinfo(np.int64).min
 
 
@@ -58,9 +59,9 @@ class SilenceDetector:
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch, or only its time, and say who fell silent and who is back."""
         before = int(self._now[0])
-        now = batch.now if before == _NEVER else max(batch.now, before)
-        passed = 0 if before == _NEVER else now - before
-        self._now[0] = now
+        now = batch.now
+        passed = 0 if before == _NEVER else max(0, now - before)
+        self._now[0] = now  # also where the city's clock was set back: time goes on from there
         heard = self._hear(batch)
         self._quiet += np.minimum(passed, self._interval)
         self._quiet[heard] = 0
@@ -72,8 +73,8 @@ class SilenceDetector:
             self._said[0] = max(now, int(self._said[0]) + 1)
         return [
             Detection(
-                Subject(f"device:{self._names[number]}"),
-                "silence",
+                self._subject(number),
+                _RULE,
                 DetectionKind.SILENCE,
                 active=bool(fell[number]),
                 level=self._level,
@@ -94,12 +95,16 @@ class SilenceDetector:
             said=self._said,
         )
 
-    def load(self, state: bytes) -> None:
-        """Take over the state of `save`."""
+    def load(self, state: bytes) -> set[Key]:
+        """Take over the state of `save`; return the conditions that stand."""
         mine = {"newest": self._newest, "quiet": self._quiet, "heard": self._heard, "silent": self._silent}
         take_over(state, now=self._now, said=self._said, **mine)
         self._heard &= self._mine
         self._silent &= self._mine
+        return {(self._subject(number), _RULE) for number in np.flatnonzero(self._silent).tolist()}
+
+    def _subject(self, number: int) -> Subject:
+        return Subject(f"device:{self._names[number]}")
 
     def _hear(self, batch: Batch) -> NDArray[np.bool_]:
         """Return the mask (by first series) of devices with a reading newer than any before; note them."""

@@ -128,3 +128,11 @@ def test_normal_days_of_many_series_raise_nothing_and_a_slow_change_is_found():
         said += [(step, d.subject, d.rule) for d in pipeline.update(batch) if d.active]
     assert {subject for _, subject, _ in said} == {"point:D0/pressure"}
     assert "seasonal" in {rule for _, _, rule in said}
+
+
+def test_silence_is_still_seen_after_the_city_clock_was_set_back():
+    detector = SilenceDetector.build(checks.sample_devices(), LIMITS)
+    detector.update(checks.sample_batch([0], [0], [3e5]))
+    back = checks.START_MS - 3_600_000
+    said = [each for second in range(120) for each in detector.update(Batch.empty(back + 1000 * second))]
+    assert [(each.subject, each.active) for each in said] == [("device:S-00", True)]
