@@ -17,11 +17,17 @@ if TYPE_CHECKING:
     from sensors.clock import Clock
 
 
+_SPEED = (
+    "City seconds a second from now on, for the devices only; says what [clock] the other parts need. "
+    "Messages come as much faster: simulation.interval_s is the city's time."
+)
+
+
 def simulate(
     ctx: typer.Context,
     *,
     district: Annotated[Path | None, typer.Option(help="Folder of the district (simulation.district).")] = None,
-    speed: Annotated[float | None, typer.Option(min=0.1, help="City seconds a second; from now on.")] = None,
+    speed: Annotated[float | None, typer.Option(min=0.1, help=_SPEED)] = None,
     fault: Annotated[
         list[str] | None, typer.Option(help="KIND[@SECONDS[:ASSET]], again for more (simulation.faults).")
     ] = None,
@@ -114,10 +120,13 @@ def _broker(settings: Settings) -> Address:
 
 
 def _clock(settings: Settings, speed: float | None) -> Clock:
-    """Return the city's clock, or one that runs `speed` times as fast from now on."""
+    """Return the city's clock, or one that runs `speed` times as fast from now on and is told to the other parts."""
     from sensors.clock import ScaledClock
 
     if speed is None:
         return clock_of(settings)
-    now = datetime.now(UTC)
-    return ScaledClock(clock_of(settings).now(), now, speed)
+    clock = ScaledClock(clock_of(settings).now(), datetime.now(UTC), speed)
+    values = {"EPOCH": clock.epoch.isoformat(), "STARTED": clock.started.isoformat(), "SPEED": f"{speed:g}"}
+    needed = " ".join(f"CHENGMAI_CLOCK__{name}={value}" for name, value in values.items())
+    typer.echo(f"only the devices run {speed:g} times as fast; start ingest and serve with {needed}", err=True)
+    return clock
