@@ -11,7 +11,7 @@ import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from dashboards.city_view import CityView, facts
+from dashboards.city_view import CityView, facts, properties
 from dashboards.live import Broadcast, same_origin
 from dashboards.queries import Observer
 from sensors.alarm_log import AlarmLog
@@ -150,7 +150,8 @@ def _state_routes(city: CityView, observer: Observer, broadcast: Broadcast) -> A
 
     @router.get("/api/v1/assets/{asset:path}")
     def asset(asset: str) -> Response:
-        return answer(facts(city.asset(asset)))
+        found = city.asset(asset)
+        return answer(properties(found) | facts(found))
 
     return router
 

@@ -19,6 +19,7 @@ from dashboards import api
 from dashboards.city_view import CityView
 from dashboards.live import Broadcast
 from dashboards.pages import operations_callbacks as operations
+from dashboards.pages.sources import Sources
 from dashboards.queries import Observer
 from dashboards.words import Language
 from ingest.spool import Spool
@@ -97,7 +98,7 @@ def _pages(server: FastAPI, parts: Parts, observer: Observer) -> Dash:
     dash.layout = operations.shell()
     operations.register(
         dash,
-        operations.Sources(
+        Sources(
             alarms=parts.alarms,
             store=parts.store,
             limits=parts.limits,

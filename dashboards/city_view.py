@@ -225,5 +225,10 @@ def facts(asset: Asset) -> dict[str, str | int | float | bool]:
             value = value.value
         if isinstance(value, (str, int, float, bool)) and value != "":
             known[field.name] = value
-    properties: Mapping[str, Any] = getattr(asset, "properties", {})
-    return known | {name: value for name, value in properties.items() if value not in (None, "")}
+    return known
+
+
+def properties(asset: Asset) -> dict[str, Any]:
+    """Return what the file says of an asset beyond its fields, by the file's own names."""
+    said: Mapping[str, Any] = getattr(asset, "properties", {})
+    return {name: value for name, value in said.items() if value not in (None, "")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -22,6 +22,12 @@ POINTS = 2000
 GAP_INTERVALS = 4
 """Missing readings in a row after which the line is broken: silence is not drawn as a straight line."""
 
+LEAST_SHARE = 1 / 8
+"""Share of the height that readings keep once they are past a limit, however far the next limit is."""
+
+LABEL_PX = 96
+"""Width of a limit's label: each level has a column of its own, so that close limits stay legible."""
+
 THEMES = {
     "night": {"ink": "#aeb7bf", "grid": "#31373d", "line": "#c3cbd2", "limit": "#f6c80c", "worst": "#fc8467"},
     "day": {"ink": "#3c444b", "grid": "#cfd4d8", "line": "#343b41", "limit": "#7a5200", "worst": "#b3310c"},
@@ -30,11 +36,12 @@ THEMES = {
 
 @dataclass(frozen=True, slots=True)
 class LimitLine:
-    """A limit to draw: its value (SI), its level 1 to 4, and what it is called."""
+    """A limit to draw: its value in the figure's unit, its level 1 to 4, what it is called, and its wrong side."""
 
     value: float
     level: int
     label: str
+    side: Literal["high", "low"]
 
 
 def downsample(time: NDArray[np.int64], value: NDArray[np.float64], points: int = POINTS) -> NDArray[np.intp]:
@@ -61,8 +68,7 @@ def trace(
     factor, offset = scale(unit, quantity)
     values = (frame["value"].to_numpy(np.float64) - offset) / factor
     ms = moments.astype(np.int64)
-    gap_ms = max(GAP_INTERVALS * interval.total_seconds() * 1000, _usual_step(ms) * GAP_INTERVALS)
-    gaps = np.flatnonzero(np.diff(ms) > gap_ms)
+    gaps = np.flatnonzero(_is_gap(np.diff(ms), interval))
     chosen = np.union1d(downsample(ms, values), np.concatenate([gaps, gaps + 1])).astype(np.intp)
     x = [str(moment) for moment in moments[chosen]]
     y: list[float | None] = [round(float(value), 5) for value in values[chosen]]
@@ -72,8 +78,45 @@ def trace(
     return x, y
 
 
-def _usual_step(ms: NDArray[np.int64]) -> float:
-    return float(np.median(np.diff(ms))) if len(ms) > 1 else 0.0
+def _is_gap(steps: NDArray[np.int64], interval: timedelta) -> NDArray[np.bool_]:
+    """Say which steps (ms) are silence: longer than the device's own interval and than the steps beside them.
+
+    Readings from before a device was connected may stand minutes apart, live ones seconds; both are lines.
+
+    >>> _is_gap(np.array([300, 300, 300, 5, 5, 500, 5]) * 1000, timedelta(seconds=5)).astype(int)
+    array([0, 0, 1, 0, 0, 1, 0])
+    """
+    if len(steps) < 2:
+        return np.zeros(len(steps), np.bool_)
+    before, after = np.r_[steps[1], steps[:-1]], np.r_[steps[1:], steps[-2]]
+    usual = np.maximum(np.minimum(before, after), interval.total_seconds() * 1000)
+    return steps > GAP_INTERVALS * usual
+
+
+def telling(limits: Sequence[LimitLine], y: Sequence[float | None]) -> list[LimitLine]:
+    """Return the limits worth drawing over readings `y`: those they have passed, and the next one on each side.
+
+    A limit far from everything would press the readings flat: past the first limit, the next is drawn only if they
+    keep `LEAST_SHARE` of the height.
+    """
+    known = [value for value in y if value is not None]
+    if not known:
+        return list(limits)
+    low, high = min(known), max(known)
+    above = sorted((line for line in limits if line.side == "high"), key=lambda line: line.value)
+    below = sorted((line for line in limits if line.side == "low"), key=lambda line: -line.value)
+    chosen: list[LimitLine] = []
+    for lines, passed in (
+        (above, [line.value <= high for line in above]),
+        (below, [line.value >= low for line in below]),
+    ):
+        count = sum(passed)
+        chosen += lines[:count]
+        for following in lines[count : count + 1]:
+            height = max(high, following.value) - min(low, following.value)
+            if count == 0 or high - low >= LEAST_SHARE * height:
+                chosen.append(following)
+    return chosen
 
 
 def trend(
@@ -94,12 +137,17 @@ def trend(
     figure = go.Figure(
         go.Scatter(x=list(x), y=list(y), mode="lines", line={"width": 1.6, "color": colours["line"]}, connectgaps=False)
     )
-    for limit in limits:
+    for limit in telling(limits, y):
         colour = colours["worst"] if limit.level == 1 else colours["limit"]
+        sign = "<" if limit.side == "low" else ">"
         figure.add_hline(
             y=limit.value,
             line={"color": colour, "width": 1.2, "dash": "dash" if limit.level == 1 else "dot"},
-            annotation={"text": f"{limit.label} {limit.value:.4g}", "font": {"color": colour, "size": 12}},
+            annotation={
+                "text": f"{limit.label} {sign} {limit.value:.4g}",
+                "font": {"color": colour, "size": 12},
+                "xshift": LABEL_PX * (limit.level - 1),
+            },
             annotation_position="top left",
         )
     figure.update_layout(_look(colours, view))

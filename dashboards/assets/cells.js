@@ -14,7 +14,7 @@
   }
 
   function AlarmText({data}) {
-    return h('span', {className: 'alarm-text', title: data.text}, h('span', null, data.text), h('small', null, h('time', null, data.clock), data.notes));
+    return h('span', {className: 'alarm-text', title: data.text}, h('span', null, data.text), h('small', null, h('time', null, `${data.day} ${data.clock}`.trim()), data.notes));
   }
 
   function AlarmAcknowledge({data, setData}) {

@@ -17,7 +17,6 @@
   }
   const TIME = {hour: '2-digit', minute: '2-digit', second: '2-digit'};
   const DATE = {year: 'numeric', month: '2-digit', day: '2-digit'};
-  const MONTH_DAY = {month: '2-digit', day: '2-digit'};
   const clock = (ms, zone) => format(ms, zone, TIME);
   const date = (ms, zone) => format(ms, zone, DATE);
 
@@ -112,7 +111,7 @@
       ...alarm,
       text: alarm[language],
       clock: clock(alarm.onset, zone),
-      day: day === today ? '' : format(alarm.onset, zone, MONTH_DAY),
+      day: day === today ? '' : day.slice(5), // 11-21, as the trend writes it
       notes: notes.filter(Boolean).join(' · '),
       done,
       button: words.acknowledge_short,
@@ -127,11 +126,13 @@
     return [rows, list.waiting ? words.waiting.replace('{n}', list.waiting) : list.held ? words.held : open];
   }
 
-  /** On a phone the time stands under the text, so that the text has room. */
+  const isNarrow = () => window.matchMedia('(max-width: 700px)').matches;
+
+  /** Where there is little room the time stands under the text, so that the text has it. */
   function columns(words, defs) {
-    const narrow = window.matchMedia('(max-width: 700px)').matches;
-    const width = {level: 48, version: 78};
-    return [narrow ? defs.map((column) => ({...column, width: width[column.field], hide: column.field === 'onset'})) : dash.no_update];
+    const width = isNarrow() ? {level: 48, version: 78} : {level: 56, version: 90};
+    const tight = window.matchMedia('(max-width: 1500px)').matches;
+    return [tight ? defs.map((column) => ({...column, width: width[column.field], hide: column.field === 'onset'})) : dash.no_update];
   }
 
   // --- choosing ----------------------------------------------------------------------------------------------------
@@ -144,7 +145,8 @@
     if (!alarm || cell.colId === 'version') return keep(3);
     const point = alarm.subject.startsWith('point:') ? alarm.subject.split('/').at(-1) : null;
     const flight = alarm.place ? {lngLat: alarm.place, at: Date.now()} : dash.no_update;
-    return [{device: alarm.device, asset: alarm.asset, point, rule: alarm.rule, at: Date.now()}, flight, alarm.device];
+    if (isNarrow()) document.querySelector('.map-pane').scrollIntoView({block: 'start'});
+    return [{device: alarm.device, asset: alarm.asset, point, text: alarm.text, at: Date.now()}, flight, alarm.device];
   }
 
   function look(theme, xray) {

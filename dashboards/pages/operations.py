@@ -17,6 +17,10 @@ ALARM_ROW_PX = 66
 SPANS = {"1h": 1, "6h": 6, "24h": 24, "7d": 168}
 """Spans of the trend: what the control says, hours."""
 
+TICK_MS = 2000
+REDRAW_TICKS = 30
+"""The trend is lengthened every tick, and drawn anew once so many ticks: a minute."""
+
 _GRID_THEME = (
     "themeQuartz.withParams({backgroundColor:'transparent',foregroundColor:'inherit',browserColorScheme:'inherit',"
     "headerBackgroundColor:'transparent',borderColor:'var(--line)',rowBorder:true,wrapperBorder:false,fontSize:14,"
@@ -47,7 +51,8 @@ def layout(language: Language, title: str, zone: str) -> Component:
             dcc.Store(id="selection"),
             dcc.Store(id="trend-tail"),
             dcc.Store(id="acknowledging"),
-            dcc.Interval(id="trend-tick", interval=2000),
+            dcc.Interval(id="trend-tick", interval=TICK_MS),
+            dcc.Interval(id="trend-redraw", interval=TICK_MS * REDRAW_TICKS),
             html.Div(
                 [_header(text, title, language), html.Div(id="banner", role="status", hidden=True)], className="top"
             ),
