@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import structlog
 
-from ingest.mqtt import Address, Connection, Delivery
+from ingest.mqtt import Address, Connection, Delivery, negotiate
 from ingest.payload import MAX_READINGS
 from ingest.receipt import Receipt
 from ingest.recording import Recording
@@ -93,6 +93,8 @@ class _Outbox:
 class Replay:
     """Publishes `recording` for `devices` (by column) to the broker at `address`; see `run`.
 
+    UnavailableError at once where no broker answers.
+
     Every message carries up to 500 readings of one device; with a `speed` (recording seconds a second) each row goes
     out at its time, without one as fast as receipts come.
     """
@@ -120,6 +122,7 @@ class Replay:
             on_message=self._outbox.receipt,
             clean=True,
             manual_ack=False,
+            version=negotiate(address, CONNECT_S),
         )
         self._next: Counter[str] = Counter()
         self._resent = 0

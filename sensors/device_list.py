@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -17,6 +17,10 @@ from twin.asset import AssetId, System
 from twin.errors import ChengmaiError, InputError
 
 _Row: TypeAlias = tuple[str, dict[str, Any]]
+
+_SHORTEST = timedelta(milliseconds=1)
+_LONGEST_S = 366 * 86_400.0
+"""What an interval may be: whole milliseconds are kept, and silence is counted in intervals."""
 
 
 class _Point(msgspec.Struct, forbid_unknown_fields=True):
@@ -34,7 +38,7 @@ class _Device(msgspec.Struct, forbid_unknown_fields=True):
     district: str
     system: System
     points: list[_Point]
-    interval_s: float
+    interval_s: Annotated[float, msgspec.Meta(le=_LONGEST_S)]
     name: str = ""
     asset: str | None = None
     easting: float | None = None
@@ -79,8 +83,8 @@ def check(device: Device) -> None:
     names = [point.name for point in device.points]
     if not names or len(set(names)) != len(names):
         raise InputError(f"points {names}", where=device.id, expected="at least one, each once")
-    if device.interval <= timedelta(0):
-        raise InputError(f"interval {device.interval}", where=device.id, expected="more than 0 s")
+    if device.interval < _SHORTEST:
+        raise InputError(f"interval {device.interval}", where=device.id, expected="1 ms or more")
     for point in device.points:
         try:
             scale(point.unit, point.quantity)

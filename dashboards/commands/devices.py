@@ -10,6 +10,7 @@ import typer
 
 from dashboards.settings import Settings, settings_of
 from sensors.device import Device
+from twin.asset import System
 
 if TYPE_CHECKING:
     from sensors.registry import Registry
@@ -42,11 +43,11 @@ def import_(
 @app.command("list")
 def list_(
     ctx: typer.Context,
-    system: Annotated[str, typer.Option(help="Only this system (gas, water, drainage, …).")] = "",
+    system: Annotated[System | None, typer.Option(help="Only this system.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the registered devices and what they measure."""
-    found = [device for device in _registry(settings_of(ctx)).devices() if system in {"", device.system.value}]
+    found = [device for device in _registry(settings_of(ctx)).devices() if system in {None, device.system}]
     if as_json:
         typer.echo(json.dumps([_record(device) for device in found], ensure_ascii=False, indent=1))
         return

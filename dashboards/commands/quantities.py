@@ -28,9 +28,11 @@ def quantities(as_json: Annotated[bool, typer.Option("--json", help="For machine
         typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("quantity", "zh", "SI", "usual", "reference", "units understood", box=None, pad_edge=False)
+    table = Table(
+        Column("quantity", no_wrap=True), "zh", "SI", "usual", "reference", "units understood", box=None, pad_edge=False
+    )
     for each in CATALOGUE.values():
         table.add_row(each.name, each.zh, each.si, each.usual, each.reference.value, " ".join(units(each.name)))
-    Console().print(table)
+    Console(emoji=False, markup=False, highlight=False).print(table)  # [psi] is a unit, and no markup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -114,7 +115,9 @@ def _place(text: str | None) -> tuple[float, float] | None:
     try:
         easting, northing = (float(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"{text!r} is no place", where="--place", expected="E,N in metres") from None
+        easting = northing = math.nan
+    if not math.isfinite(easting) or not math.isfinite(northing):
+        raise InputError(f"{text!r} is no place", where="--place", expected="E,N in metres")
     return easting, northing
 
 

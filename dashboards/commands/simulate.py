@@ -86,7 +86,7 @@ def fault(
     """Switch a fault of the simulated city on or off, while `simulate` runs."""
     import msgspec
 
-    from ingest.mqtt import Connection
+    from ingest.mqtt import Connection, negotiate
     from ingest.player import Order, fault_topic
     from sensors.simulation.faults import FaultKind
     from twin.errors import InputError, UnavailableError
@@ -97,7 +97,9 @@ def fault(
         raise InputError(f"{state!r} is no state", expected="on or off")
     settings = settings_of(ctx)
     address = _broker(settings)
-    connection = Connection(address, f"fault-{datetime.now(UTC).timestamp():.0f}", clean=True, manual_ack=False).start()
+    name = f"fault-{datetime.now(UTC).timestamp():.0f}"
+    version = negotiate(address, _PATIENCE_S)
+    connection = Connection(address, name, clean=True, manual_ack=False, version=version, quiet=True).start()
     try:
         connection.wait(_PATIENCE_S)
         payload = msgspec.json.encode(Order(kind, state == "on", at))

@@ -68,3 +68,7 @@ def test_quantities_name_their_units(run):
 def test_command_finds_the_database_of_the_settings(run, url):
     connect(url).dispose()
     assert json.loads(run("alarms", "list", "--json")) == []
+
+
+def test_units_in_brackets_are_printed_as_they_are_written(run):
+    assert "[psi]" in run("quantities")

@@ -71,6 +71,7 @@ def test_unknown_device_is_said(registry):
         device("A", PRESSURE, PRESSURE),
         device("A", replace(PRESSURE, low=2e6)),
         replace(device("A"), interval=timedelta(0)),
+        replace(device("A"), interval=timedelta(microseconds=10)),
         replace(device("A"), points=()),
     ],
 )
@@ -109,6 +110,7 @@ def test_json_and_csv_lists_say_the_same(tmp_path):
         ({"system": "wter"}, "device 2"),
         ({"sistem": "water"}, "sistem"),
         ({"interval_s": "often"}, "interval_s"),
+        ({"interval_s": 1e300}, "interval_s"),
         ({"device": "WP 8"}, "WP 8"),
         ({"points": [{"name": "p", "quantity": "pressure", "unit": "m3"}]}, "m3"),
         ({"device": "WP-7"}, "twice"),
