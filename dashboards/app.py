@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from dashboards import api
 from dashboards.city_view import CityView
+from dashboards.gate import OwnPagesOnly
 from dashboards.live import Broadcast
 from dashboards.pages import operations_callbacks as operations
 from dashboards.pages.sources import Sources
@@ -34,7 +35,10 @@ logger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the application is built from; `title`, `zone` (IANA time zone) and `language` are the city's."""
+    """What the application is built from; `title`, `zone` (IANA time zone) and `language` are the city's.
+
+    `names` are those that browsers may call it by, besides addresses and localhost.
+    """
 
     registry: Registry
     alarms: AlarmLog
@@ -46,6 +50,7 @@ class Parts:
     title: str
     zone: str
     language: Language
+    names: Sequence[str] = ()
 
 
 def build(parts: Parts) -> FastAPI:
@@ -72,6 +77,7 @@ def build(parts: Parts) -> FastAPI:
     api.mount(server, alarms=parts.alarms, city=parts.city, observer=observer, broadcast=broadcast)
     server.add_api_websocket_route("/live", broadcast.serve)
     _pages(server, parts, observer)
+    server.add_middleware(OwnPagesOnly, names=parts.names)  # the last one added is the outermost
     return server
 
 

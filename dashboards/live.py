@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import struct
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 import orjson
 import structlog
@@ -25,7 +24,6 @@ PERIOD_S = 0.5
 BACKLOG = 20  # frames that a watcher may lag behind: 10 s, after which its page takes the line for dead anyway
 SEND_TIMEOUT_S = 10.0
 CLOSE_TRY_AGAIN = 1013
-CLOSE_POLICY = 1008
 
 Frame = str | bytes
 
@@ -88,9 +86,6 @@ class Broadcast:
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one watcher until it leaves or falls behind."""
-        if not same_origin(socket.headers.get("origin"), socket.headers.get("host")):
-            await socket.close(CLOSE_POLICY)
-            return
         await socket.accept()
         await self._looked.wait()
         assert self._situation is not None  # that is what was waited for
@@ -123,14 +118,3 @@ async def _until_closed(socket: WebSocket) -> None:
     with contextlib.suppress(WebSocketDisconnect):
         while True:
             await socket.receive_text()
-
-
-def same_origin(origin: str | None, host: str | None) -> bool:
-    """Say whether a request comes from our own pages: browsers send `origin`, programs need not.
-
-    >>> same_origin("http://127.0.0.1:8050", "127.0.0.1:8050"), same_origin("http://evil.example", "127.0.0.1:8050")
-    (True, False)
-    >>> same_origin(None, "127.0.0.1:8050")
-    True
-    """
-    return origin is None or urlsplit(origin).netloc == host

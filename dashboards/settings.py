@@ -99,6 +99,10 @@ class WebSettings(_Section):
 
     host: str = Field(default="127.0.0.1", description="address that the dashboard listens on")
     port: int = Field(default=8050, ge=1, le=65535, description="port that the dashboard listens on")
+    names: list[str] = Field(
+        default_factory=list[str],
+        description="host names that browsers may call the dashboard by, such as a proxy's; addresses and localhost go",
+    )
     language: Literal["zh", "en"] = Field(default="zh", description="language at first sight")
 
 

@@ -61,5 +61,6 @@ def application(settings: Settings, city: Path) -> FastAPI:
             title=settings.city.title,
             zone=settings.city.time_zone,
             language=settings.web.language,
+            names=settings.web.names,
         )
     )

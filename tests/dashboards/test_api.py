@@ -12,6 +12,9 @@ from typing import Any
 
 import mapbox_vector_tile
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from dashboards.queries import OFFLINE, UNACKNOWLEDGED
 
@@ -106,9 +109,30 @@ def test_malformed_acknowledgement_is_refused(server: Server, body: Any) -> None
     assert ask(server, "api/v1/alarms/1/acknowledge", body)[0] == 422
 
 
-def test_another_sites_page_cannot_acknowledge(server: Server) -> None:
-    status, _ = ask(server, "api/v1/alarms/1/acknowledge", {"by": "x", "version": 1}, Origin="http://evil.example")
-    assert status == 403
+@pytest.mark.parametrize("path", ["api/v1/alarms/1/acknowledge", "_dash-update-component"])
+def test_another_sites_page_cannot_acknowledge(server: Server, path: str) -> None:
+    status, body = ask(server, path, {"by": "x", "version": 1}, Origin="http://evil.example")
+    assert (status, body["error"]) == (403, "E_ORIGIN")
+
+
+def test_a_foreign_name_that_points_here_is_refused(server: Server) -> None:
+    status, body = ask(server, "api/v1/alarms", Host="evil.example", Origin="http://evil.example")
+    assert (status, body["error"]) == (403, "E_ORIGIN")
+    assert "web.names" in body["message"]
+    assert ask(server, "api/v1/alarms", Host=f"localhost:{server.port}")[0] == 200
+
+
+def test_another_sites_page_gets_no_live_channel(server: Server) -> None:
+    url = f"ws://127.0.0.1:{server.port}/live"
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(url, origin=Origin("http://evil.example"))
+    with connect(url, origin=Origin(f"http://127.0.0.1:{server.port}")) as line:
+        assert json.loads(line.recv(timeout=20))["kind"] == "snapshot"
+
+
+def test_an_endless_body_is_cut_off(server: Server) -> None:
+    status, body = ask(server, "api/v1/alarms/1/acknowledge", {"by": "x" * 100_000, "version": 1})
+    assert (status, body["error"]) == (413, "E_SIZE")
 
 
 def test_status_says_that_ingest_never_ran_and_devices_were_never_heard(server: Server) -> None:
