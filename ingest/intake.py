@@ -11,7 +11,7 @@ import structlog
 
 from ingest.admission import Admission, Columns
 from ingest.mqtt import Delivery
-from ingest.payload import WHOLE, Count, Decoder, Message, Refusal
+from ingest.payload import WHOLE, Count, Decoder, Message, Refusal, check_size
 from ingest.receipt import Receipts
 from ingest.sequence import Ranges
 from ingest.spool import Group, Quarantined, Spool
@@ -68,6 +68,7 @@ class Intake:
         self._clock_topic = clock_topic
         self._refresh = refresh
         self._seen: dict[str, dict[int, Ranges]] = {}
+        self._lost: dict[str, tuple[int, Ranges]] = {}
         self._refreshed = False
         self._group = Group()
         self._columns = Columns()
@@ -96,8 +97,11 @@ class Intake:
 
     def holes(self, device: str, boot: int) -> list[tuple[int, int]]:
         """Return the ranges of seq that are missing; none of a device that nothing was taken from."""
-        ranges = self._seen.get(device, {}).get(boot)
-        return ranges.holes() if ranges else []
+        seen = self._seen.get(device, {}).get(boot)
+        lost = self._lost.get(device)
+        if seen is None:
+            return []
+        return Ranges([*seen.pairs(), *lost[1].pairs()]).holes() if lost and lost[0] == boot else seen.holes()
 
     def _gather(self, deliveries: Iterable[Delivery]) -> int:
         """Put the deliveries into the group, and return the city's time after them in ms."""
@@ -145,16 +149,21 @@ class Intake:
         return refused
 
     def _take_status(self, topic: Topic, payload: bytes) -> None:
+        check_size(payload)
         try:
             presence = msgspec.json.decode(payload, type=_Presence)
         except (msgspec.DecodeError, RecursionError) as error:
             raise RefusedError(str(error), where=str(topic), code="E_JSON") from None
         if presence.lost and presence.boot is not None and self.admission.knows(topic):
+            # Not asked for again, but not taken for seen either: should it come after all, it is stored.
+            boot, lost = self._lost.get(topic.device, (presence.boot, Ranges()))
+            lost = lost if boot == presence.boot else Ranges()
             for first, last in presence.lost:
                 if first <= last:
-                    self._first_time(topic.device, presence.boot, first, last)
+                    lost.add(first, last)
+            self._lost[topic.device] = presence.boot, lost
 
-    def _first_time(self, device: str, boot: int, first: int, last: int | None = None) -> bool:
+    def _first_time(self, device: str, boot: int, seq: int) -> bool:
         boots = self._seen_of(device)
         if boot not in boots:
             boots[boot] = Ranges()
@@ -166,7 +175,7 @@ class Intake:
         if boot not in boots:  # older than all that are remembered
             return True
         self._touched.add((device, boot))
-        return boots[boot].add(first, last)
+        return boots[boot].add(seq)
 
     def _seen_of(self, device: str) -> dict[int, Ranges]:
         seen = self._seen.get(device)

@@ -98,3 +98,14 @@ def test_names_that_nobody_registered_leave_nothing_in_memory(intake):
     intake.take([message(1, device=f"STRANGER-{number}") for number in range(50)])
     assert len(intake.receipts.due(1.0, intake.holes)) == 50
     assert intake._seen == {}
+
+
+def test_what_a_device_has_lost_is_not_asked_for_and_is_stored_if_it_comes_after_all(spool, intake):
+    intake.take([message(1), message(5)])
+    assert intake.holes("WP-1", 1) == [(2, 4)]
+    intake.take([delivery({"v": 1, "boot": 1, "lost": [[2, 3]]}, channel="status")])
+    assert intake.holes("WP-1", 1) == [(4, 4)]
+    intake.take([message(3)])
+    assert spool.ledger().duplicates == 0
+    assert spool.ledger().spooled == 3
+    assert intake.holes("WP-1", 1) == [(4, 4)]
