@@ -127,7 +127,7 @@ class Element:
     """A building element or distribution element of an IFC model.
 
     `position` is the origin of its placement. `properties` are its property and quantity sets, flattened to
-    ``Set.Property``; `ports` and `connects` name distribution ports and the elements joined through them.
+    ``Set.Property``; `connects` names the elements joined to it through distribution ports.
     """
 
     id: AssetId

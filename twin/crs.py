@@ -7,6 +7,7 @@ Krüger zones are CGCS2000's 3-degree ones by central meridian, EPSG 4534 (75° 
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["CRS", "Transformation", "adopt", "gauss_krueger", "label", "parse", "to_lonlat", "transformation"]
 
 _CHINA = (73.0, 3.0, 136.0, 54.0)
+AREA_MARGIN_DEG = 0.5
+"""Zones are used past their formal area of use: a city on a zone's edge keeps one zone."""
 _GK_FIRST_EPSG, _GK_FIRST_MERIDIAN, _GK_LAST_MERIDIAN = 4534, 75, 135
 
 
@@ -38,7 +41,7 @@ def parse(text: str) -> CRS:
     >>> parse("4549").name
     'CGCS2000 / 3-degree Gauss-Kruger CM 120E'
     """
-    wanted = text.strip()
+    wanted = text.strip().removeprefix("+init=")  # PROJ 4's way, which pyproj warns of
     try:
         crs = CRS.from_user_input(int(wanted) if wanted.isdigit() else wanted)
     except (CRSError, ProjError, ValueError, OverflowError):
@@ -105,11 +108,37 @@ def gauss_krueger(longitude: float) -> CRS:
     return CRS.from_epsg(_GK_FIRST_EPSG + (meridian - _GK_FIRST_MERIDIAN) // 3)
 
 
+def in_area_of_use(crs: CRS, easting: float, northing: float) -> bool:
+    """Say whether a point lies in the area that `crs` is made for, within half a degree."""
+    longitude, latitude = (float(value) for value in to_lonlat(crs, easting, northing))
+    if not (math.isfinite(longitude) and math.isfinite(latitude)):
+        return False
+    area = crs.area_of_use
+    if area is None:  # WKT without an area of use: only the false origin itself is surely nobody's building
+        return (easting, northing) != (0.0, 0.0)
+    margin = AREA_MARGIN_DEG
+    if not area.south - margin <= latitude <= area.north + margin:
+        return False
+    span = (area.east - area.west) % 360 + 2 * margin  # across the date line east is less than west
+    return (longitude - area.west + margin) % 360 <= span
+
+
+def area_deg(crs: CRS, bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """Return west, south, east, north in degrees of min x, min y, max x, max y in `crs`; CrsError off the globe."""
+    x, y = np.meshgrid(np.linspace(bounds[0], bounds[2], 3), np.linspace(bounds[1], bounds[3], 3))
+    longitude, latitude = to_lonlat(crs, x.ravel(), y.ravel())
+    if not (np.isfinite(longitude).all() and np.isfinite(latitude).all()) or abs(latitude).max() > 90:
+        shown = ", ".join(f"{value:.10g}" for value in bounds)
+        raise CrsError(f"coordinates {shown} do not fit {crs.name}", expected="the CRS that the data is in")
+    return float(longitude.min()), float(latitude.min()), float(longitude.max()), float(latitude.max())
+
+
 @dataclass(frozen=True, slots=True)
 class Transformation:
     """A coordinate operation with the axis order east, north on both sides; heights pass unchanged.
 
-    `accuracy_m` is what PROJ states for the operation, None where it states none (a ballpark operation among them).
+    `accuracy_m` is what PROJ states for the operation that is used, None where it states none (a ballpark operation
+    among them). `description` names it, and the grids that a better one would need where they are not installed.
     """
 
     source: CRS
@@ -155,14 +184,16 @@ def _transform_each(geometries: NDArray[np.object_], move: Any) -> NDArray[np.ob
 
 
 def transformation(source: CRS, target: CRS, area: tuple[float, float, float, float] | None = None) -> Transformation:
-    """Return the best coordinate operation between the horizontal parts of two CRSs.
+    """Return the best coordinate operation that can be done here between the horizontal parts of two CRSs.
 
     `area` is west, south, east, north in degrees; where given, operations made for another place are not chosen.
     """
     flat_source, flat_target = horizontal(source), horizontal(target)
     interest: Any = AreaOfInterest(*area) if area else None
     try:
-        group = TransformerGroup(flat_source, flat_target, always_xy=True, area_of_interest=interest)
+        with warnings.catch_warnings():  # that a grid is missing is said in the description
+            warnings.simplefilter("ignore", UserWarning)
+            group = TransformerGroup(flat_source, flat_target, always_xy=True, area_of_interest=interest)
         best = group.transformers[0]
     except (ProjError, IndexError):
         raise CrsError(
@@ -170,7 +201,11 @@ def transformation(source: CRS, target: CRS, area: tuple[float, float, float, fl
         ) from None
     ballpark = "Ballpark" in best.description
     accuracy = best.accuracy if best.accuracy >= 0 and not ballpark else None
-    return Transformation(flat_source, flat_target, best, accuracy, best.description)
+    description = best.description
+    if not group.best_available:
+        grids = ", ".join(grid.short_name for grid in group.unavailable_operations[0].grids)
+        description += f" (a better operation needs {grids or 'a grid'}, which is not installed)"
+    return Transformation(flat_source, flat_target, best, accuracy, description)
 
 
 @lru_cache(maxsize=64)

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 
-from twin.errors import BusyError, ChengmaiError, InputError, UnavailableError
+from twin.errors import BusyError, ChengmaiError, CrsError, InputError, UnavailableError
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -173,10 +174,22 @@ def _create_table(db: sqlite3.Connection, table: Table, srs: int, at: datetime) 
 
 
 def put_srs(db: sqlite3.Connection, crs: CRS) -> int:
-    """Return the srs_id of `crs`, writing its row where there is none; outside EPSG ids start at 100000."""
-    epsg, definition = crs.to_epsg(), crs.to_wkt("WKT1_GDAL")
+    """Return the srs_id of `crs`, writing its row where there is none; outside EPSG ids start at 100000.
+
+    Raises CrsError where `crs` is neither EPSG's nor can be written as WKT 1, which the specification asks for.
+    """
+    epsg = crs.to_epsg()
+    try:
+        definition = crs.to_wkt("WKT1_GDAL")
+    except CRSError:  # a map projection newer than WKT 1
+        if epsg is None:
+            raise CrsError(
+                "cannot be written as WKT 1", where=f"crs {crs.name}", expected="such as EPSG:4549"
+            ) from None
+        definition = "undefined"
     found = db.execute(
-        "SELECT srs_id FROM gpkg_spatial_ref_sys WHERE (organization = 'EPSG' AND srs_id = ?) OR definition = ?",
+        "SELECT srs_id FROM gpkg_spatial_ref_sys WHERE organization = 'EPSG' AND srs_id = ?1"
+        " OR ?1 IS NULL AND definition = ?2",
         (epsg, definition),
     ).fetchone()
     if found:

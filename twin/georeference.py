@@ -26,9 +26,6 @@ central meridian and 4,000 m of altitude together make 1e-3."""
 
 CALLER = "the CRS given by the caller"
 
-AREA_MARGIN_DEG = 0.5
-"""Zones are used past their formal area of use: a city on a zone's edge keeps one zone."""
-
 
 @dataclass(frozen=True, slots=True)
 class MapConversion:
@@ -115,10 +112,10 @@ def _decide(
         decision = Decision.UNPLACED if by_caller else Decision.QUARANTINED
         return _kept(statements, decision, conversion.entity, contradictions, level=level)
     target = crs_of.parse(city_crs) if city_crs else crs_of.adopt(stated, *point)
-    move = crs_of.transformation(stated, target)
+    move = crs_of.transformation(stated, target, crs_of.area_deg(stated, (*point, *point)))
     rotation = math.degrees(math.atan2(conversion.ordinate, conversion.abscissa))
     (easting, northing), turned = _carried(move, point, rotation)
-    if not _within(target, (easting, northing)):
+    if not crs_of.in_area_of_use(target, easting, northing):
         why = (
             f"({point[0]:.0f}, {point[1]:.0f}) in {stated.name} is outside the area of use of the city's {target.name}"
         )
@@ -146,12 +143,12 @@ def _map_point(statements: Statements, conversion: MapConversion, stated: CRS) -
     units = [conversion.map_unit_m] if conversion.map_unit_m else [axis_m, statements.project_unit_m]
     points = [_at(statements, conversion, unit, axis_m) for unit in dict.fromkeys(units)]
     for point in points:
-        if _within(stated, point):
+        if crs_of.in_area_of_use(stated, *point):
             return point, []
     why = f"({points[0][0]:.0f}, {points[0][1]:.0f}) is outside the area of use of {stated.name}"
     for unit, name in ((0.001, "millimetres"), (0.01, "centimetres"), (0.3048, "feet")):
         repaired = _at(statements, conversion, unit, axis_m)
-        if _within(stated, repaired):
+        if crs_of.in_area_of_use(stated, *repaired):
             why += f"; read in {name} it is inside, at ({repaired[0]:.1f}, {repaired[1]:.1f})"
             break
     return points[0], [why]
@@ -189,20 +186,6 @@ def _carried(
     east, north = move.points(ends[:, 0], ends[:, 1])
     turned = math.degrees(math.atan2(north[1] - north[0], east[1] - east[0]))
     return (float(east[0]), float(north[0])), turned
-
-
-def _within(crs: CRS, point: tuple[float, float]) -> bool:
-    area = crs.area_of_use
-    longitude, latitude = (float(value) for value in crs_of.to_lonlat(crs, *point))
-    if not (math.isfinite(longitude) and math.isfinite(latitude)):
-        return False
-    if area is None:  # WKT without an area of use: only the false origin itself is surely nobody's building
-        return point != (0.0, 0.0)
-    margin = AREA_MARGIN_DEG
-    if not area.south - margin <= latitude <= area.north + margin:
-        return False
-    span = (area.east - area.west) % 360 + 2 * margin  # across the date line east is less than west
-    return (longitude - area.west + margin) % 360 <= span
 
 
 def _unit_m(crs: CRS) -> float:

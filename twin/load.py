@@ -208,18 +208,22 @@ class _Loading:
         """Load every file; isolated kinds side by side once the city has a CRS, the others here, one by one."""
         waiting: dict[Future[tuple[Outcome, float]], tuple[int, _Job]] = {}
         with ThreadPoolExecutor(workers) as threads:
-            for index, job in self._jobs(named):
-                if job.kind in ISOLATED:
+            try:
+                for index, job in self._jobs(named):
                     self._begin(job)
-                    waiting[threads.submit(self._timed, self._pool.read, job)] = index, job
-                    if self._target.crs is None:  # its CRS becomes the city's: the next ones are read into that
-                        self._settle(waiting, all_of_them=True)
-                else:
-                    self._begin(job)
-                    self._finish(index, job, *self._timed(read, job))
-                while len(waiting) > workers:  # models in memory are bounded
-                    self._settle(waiting, all_of_them=False)
-            self._settle(waiting, all_of_them=True)
+                    if job.kind in ISOLATED:
+                        waiting[threads.submit(self._timed, self._pool.read, job)] = index, job
+                        if self._target.crs is None:  # its CRS becomes the city's: the next ones are read into that
+                            self._settle(waiting, all_of_them=True)
+                    else:
+                        self._finish(index, job, *self._timed(read, job))
+                    while len(waiting) > workers:  # models in memory are bounded
+                        self._settle(waiting, all_of_them=False)
+                self._settle(waiting, all_of_them=True)
+            except BaseException:  # Ctrl-C, a full disk: nobody waits for what is still being read
+                threads.shutdown(wait=False, cancel_futures=True)
+                self._pool.kill()
+                raise
         return [self._receipts[index] for index in sorted(self._receipts)]
 
     def _jobs(self, named: Sequence[tuple[Path, str]]) -> Iterator[tuple[int, _Job]]:
@@ -332,5 +336,9 @@ def _refusal(
 
 
 def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        why = error.strerror or "cannot be read"
+        raise InputError(f"went while it was loaded: {why}", where=str(file), code="E_READ") from None

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import queue
 import resource
+import signal
 import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -56,6 +57,7 @@ class Workers:
 
     def __init__(self, count: int, timeout_s: float) -> None:
         self._timeout_s = timeout_s
+        self._started: list[_Worker] = []
         self._idle: queue.Queue[_Worker | None] = queue.Queue(maxsize=count)
         for _ in range(count):
             self._idle.put(None)
@@ -64,13 +66,21 @@ class Workers:
         """Read one file in a process of its own."""
         worker = self._idle.get()
         try:
-            worker = worker or _Worker()
+            if worker is None:
+                worker = _Worker()
+                self._started.append(worker)
             outcome = worker.read(path, request, self._timeout_s)
             if not worker.alive:
+                self._started.remove(worker)
                 worker = None
         finally:
             self._idle.put(worker)
         return outcome
+
+    def kill(self) -> None:
+        """End every process at once; files that are being read are refused with E_CRASH."""
+        for worker in tuple(self._started):
+            worker.kill()
 
     def __enter__(self) -> Self:
         return self
@@ -108,10 +118,13 @@ class _Worker:
             self.stop()
             code = self._process.exitcode
             return Outcome(None, InputError(f"the reader died (exit {code})", where=str(path), code="E_CRASH"), 0.0)
-        self._process.kill()
+        self.kill()
         self.stop()
         late = InputError(f"took longer than {timeout_s:g} s to read", where=str(path), code="E_TIMEOUT")
         return Outcome(None, late, 0.0)
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def stop(self) -> None:
         with contextlib.suppress(OSError):  # a dead process has closed its end
@@ -125,6 +138,7 @@ class _Worker:
 
 def _serve(pipe: Connection) -> None:
     """Read files as they are asked for, until told to stop or left alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to end
     sys.stdout.flush()
     os.dup2(2, 1)  # libraries print debug text; standard output belongs to the receipts
     while True:
@@ -135,7 +149,10 @@ def _serve(pipe: Connection) -> None:
         if task is None:
             return
         path, request = task
-        pipe.send(read(path, request))
+        try:
+            pipe.send(read(path, request))
+        except BrokenPipeError:  # whoever asked is gone
+            return
 
 
 def _forget_peak() -> None:

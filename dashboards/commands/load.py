@@ -98,6 +98,7 @@ def receipt_text(receipt: Receipt) -> str:
             f"{receipt.source}  {receipt.kind}  {_counted(receipt.counts)}{extra}  "
             f"{receipt.placement.decision.value}: {receipt.placement.source}  {receipt.seconds:.1f} s"
         )
+        lines += [f"  {why}" for why in receipt.placement.contradictions]
     mark = "" if receipt.refused else "  "
     lines += [f"{mark}{issue.code} {issue.message}" for issue in receipt.errors[:_SHOWN_ISSUES]]
     if len(receipt.errors) > _SHOWN_ISSUES:

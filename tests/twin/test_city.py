@@ -311,3 +311,9 @@ def test_names_shared_by_several_nodes_find_none(tmp_path: Path) -> None:
         city.replace(many("b", 1), NOW)
         assert city.nodes_named(System.GAS) == {"n1": "a:node:n1", "n2": "a:node:n2"}
         assert city.nodes_named(System.WATER) == {}
+
+
+def test_city_stands_in_a_crs_that_wkt_1_cannot_write(tmp_path: Path) -> None:
+    with City.create(tmp_path / "c.gpkg", "EPSG:5516") as city:
+        assert city.crs == "EPSG:5516"
+    assert pyogrio.read_info(tmp_path / "c.gpkg", layer="nodes")["crs"] == "EPSG:5516"

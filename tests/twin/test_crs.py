@@ -90,3 +90,37 @@ def test_city_adopts_a_projected_crs_in_metres(source: str, easting: float, nort
 
 def test_compound_crs_gives_its_horizontal_part() -> None:
     assert crs.horizontal(crs.parse("EPSG:4549+5737")).to_epsg() == 4549
+
+
+def test_missing_grid_is_said_in_the_description_and_nowhere_else(recwarn: pytest.WarningsRecorder) -> None:
+    operation = crs.transformation(crs.parse("27700"), crs.parse("4326"))
+    assert not recwarn.list
+    if "OSTN15" not in operation.description.partition(" (a better")[0]:  # the grid may be installed
+        assert operation.description.endswith(
+            "(a better operation needs uk_os_OSTN15_NTv2_OSGBtoETRS.tif, which is not installed)"
+        )
+        assert operation.accuracy_m is not None
+        assert operation.accuracy_m > 1
+
+
+def test_proj_4_way_to_name_an_epsg_code_is_understood_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    assert crs.label(crs.parse("+init=epsg:4549")) == "EPSG:4549"
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("code", "longitude", "latitude", "inside"),
+    [
+        ("4549", 120.0, 30.0, True),
+        ("4549", 118.2, 30.0, True),  # just past the zone's edge
+        ("4549", -72.9, 43.6, False),
+        ("2193", -177.0, -44.0, False),
+        ("3832", -170.0, 10.0, True),  # an area across the date line
+    ],
+)
+def test_area_of_use_has_a_margin_and_may_cross_the_date_line(
+    code: str, longitude: float, latitude: float, *, inside: bool
+) -> None:
+    flat = crs.parse(code)
+    east, north = crs.transformation(crs.parse("4326"), flat).points(longitude, latitude)
+    assert crs.in_area_of_use(flat, float(east), float(north)) is inside

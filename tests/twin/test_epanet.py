@@ -202,3 +202,26 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_unknown_section_is_left_out_and_told(tmp_path: Path) -> None:
     model = read(tmp_path, SMALL.format(units="LPS") + "[FOO]\n what is this\n")
     assert [issue.code for issue in model.issues] == ["E_SECTION"]
+
+
+def test_comment_at_the_end_of_a_line_describes_its_object(tmp_path: Path) -> None:
+    model = read(tmp_path, SMALL.format(units="LPS"))
+    assert model.nodes[0].properties["description"] == "Chinese 井"
+    assert "description" not in model.nodes[1].properties
+
+
+def test_windows_ellipsis_does_not_end_a_line(tmp_path: Path) -> None:
+    text = SMALL.format(units="LPS").replace("J1 100 10 day ; Chinese 井", "J1 100 10 day ; caf\xe9 \x85 more")
+    assert [node.name for node in read(tmp_path, text.encode("latin-1")).nodes] == ["J1", "J2", "R1", "T1"]
+
+
+@pytest.mark.parametrize(
+    ("units", "pressure", "setting"),
+    [("GPM", "METERS", 50 * 0.3048 / 0.4333), ("LPS", "PSI", 50), ("LPS", "KPA", 50 / 9.80665), ("LPS", "METERS", 50)],
+)
+def test_pressure_is_psi_in_us_files_only_as_the_engine_has_it(
+    tmp_path: Path, units: str, pressure: str, setting: float
+) -> None:
+    text = SMALL.format(units=units).replace("[COORDINATES]", f" Pressure {pressure}\n[COORDINATES]")
+    [valve] = [link for link in read(tmp_path, text).links if link.kind is LinkKind.VALVE]
+    assert valve.properties["setting_m"] == pytest.approx(setting)

@@ -87,7 +87,14 @@ def test_chinese_survey_columns_are_understood(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("values", "metres"),
-    [([0.1524, 0.3], [0.1524, 0.3]), ([100, 300], [0.1, 0.3]), (["DN80", "DN100"], [0.08, 0.1]), ([4, 12], None)],
+    [
+        ([0.1524, 0.3], [0.1524, 0.3]),
+        ([100, 300], [0.1, 0.3]),
+        (["DN80", "DN100"], [0.08, 0.1]),
+        ([4, 12], None),
+        ([0.75, 1.25, 2], None),  # inches of gas services
+        ([16, 24, 36], None),  # inches of trunk mains
+    ],
 )
 def test_diameter_without_a_unit_is_taken_only_where_it_is_plain(values: list, metres: list | None) -> None:
     sizes = columns.sizes(pd.Series(values), "")
@@ -219,3 +226,24 @@ def test_truncated_file_is_refused_or_whole_and_never_half(tmp_path: Path, name:
             assert error.code in {"E_FORMAT", "E_TRUNCATED", "E_EMPTY"}  # noqa: PT017
         else:
             assert len(model.links) + model.account["empty"] == 3
+
+
+def test_lists_and_numbers_past_all_bounds_are_read_as_far_as_they_go(tmp_path: Path) -> None:
+    path = tmp_path / "buildings.geojson"
+    feature = {
+        "type": "Feature",
+        "properties": {"id": 1, "floors": 1e300, "tags": ["a", "b"], "sizes": [1, 2], "deep": {"a": [None, {"b": 1}]}},
+        "geometry": shapely.geometry.mapping(shapely.box(120, 30, 120.001, 30.001)),
+    }
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    [building] = read(path).buildings
+    assert building.storeys is None
+    assert building.properties["tags"] == "a, b"
+    assert building.properties["sizes"] == "1, 2"
+
+
+def test_row_with_infinite_coordinates_is_left_out_and_the_others_are_placed(tmp_path: Path) -> None:
+    endless = shapely.LineString([(500_000, 3_300_000), (float("inf"), 3_300_000)])
+    model = read(layer(tmp_path, "gas.gpkg", {"id": ["a", "b"]}, [LINES[0], endless]))
+    assert model.placement.decision is Decision.PLACED
+    assert [link.name for link in model.links] == ["a"]

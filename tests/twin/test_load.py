@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -117,9 +118,22 @@ def test_new_city_stands_in_the_given_crs_and_an_old_one_stays(tmp_path: Path, t
     [receipt] = load([town], city, at=NOW, crs="4549")
     assert receipt.placement is not None
     assert (receipt.placement.decision, receipt.placement.crs) == (Decision.PLACED, "EPSG:4549")
-    [receipt] = load([town], city, at=NOW, crs="4547")
+    near = geojson(tmp_path / "gas.geojson", [({}, {"type": "Point", "coordinates": [790_000, 3_300_000]})])
+    near.write_text(near.read_text("utf-8").replace("EPSG::4549", "EPSG::4548"), "utf-8")
+    [receipt] = load([near], city, at=NOW)
     assert receipt.placement is not None
     assert receipt.placement.crs == "EPSG:4549"
+
+
+def test_data_far_from_the_citys_zone_is_quarantined_with_the_reason(tmp_path: Path, town: Path) -> None:
+    city = tmp_path / "c.gpkg"
+    load([town], city, at=NOW, crs="4549")
+    vermont = geojson(tmp_path / "gas.geojson", [({}, {"type": "Point", "coordinates": [-72.9, 43.6]})])
+    vermont.write_text(vermont.read_text("utf-8").replace("EPSG::4549", "OGC:1.3:CRS84"), "utf-8")
+    [receipt] = load([vermont], city, at=NOW)
+    assert receipt.placement is not None
+    assert receipt.placement.decision is Decision.QUARANTINED
+    assert "outside the area of use of the city's" in receipt.placement.contradictions[0]
 
 
 def test_pipes_are_joined_to_nodes_of_another_file(tmp_path: Path) -> None:
@@ -224,6 +238,19 @@ def test_worker_that_hangs_is_killed_at_the_limit(town: Path) -> None:
         assert late.error.code == "E_TIMEOUT"
         assert time.monotonic() - begun < 30
         assert not worker.alive
+
+
+def test_killed_pool_ends_what_is_being_read_at_once(town: Path) -> None:
+    with Workers(1, timeout_s=600) as pool, ThreadPoolExecutor(1) as threads:
+        pool.read(town, ReadRequest("town.inp"))
+        os.kill(pid_of(pool._idle.queue[0]), signal.SIGSTOP)
+        reading = threads.submit(pool.read, town, ReadRequest("town.inp"))
+        while not pool._idle.empty():
+            time.sleep(0.01)
+        pool.kill()
+        error = reading.result(60).error
+        assert error is not None
+        assert error.code == "E_CRASH"
 
 
 @pytest.mark.parametrize(("raised", "code"), [(ZeroDivisionError("x"), "E_READER"), (MemoryError(), "E_MEMORY")])

@@ -138,11 +138,17 @@ def test_flow_unit_decides_lengths_and_areas(tmp_path: Path, units: str, length:
 
 
 def test_file_stands_where_the_caller_says(tmp_path: Path) -> None:
-    model = read(tmp_path, small(), crs="EPSG:4549", city_crs="EPSG:4547")
+    model = read(tmp_path, small(), crs="EPSG:4549", city_crs="EPSG:32650")
     assert model.placement.decision is Decision.PLACED
-    assert model.placement.crs == "EPSG:4547"
-    assert model.nodes[0].point.x > 600_000  # 3° farther east
-    assert model.zones[0].area.centroid.x > 600_000
+    assert model.placement.crs == "EPSG:32650"
+    assert model.nodes[0].point.x == pytest.approx(333_000, abs=2_000)  # 115.5° E on the equator, from 117° E
+    assert model.zones[0].area.centroid.x == pytest.approx(333_000, abs=2_000)
+
+
+def test_description_above_an_object_is_kept_and_a_table_head_is_none(tmp_path: Path) -> None:
+    text = small().replace("[CONDUITS]\n", "[CONDUITS]\n;;Name From To\n;混凝土 1996\n")
+    links = read(tmp_path, text).links
+    assert [link.properties.get("description") for link in links[:2]] == ["混凝土 1996", None]
 
 
 @pytest.mark.parametrize(

@@ -137,9 +137,11 @@ _SYSTEM_CODES = (
     (System.WATER, {"js"}),
 )
 _SIZE = re.compile(r"^\s*(?:DN|D|Φ|φ)?\s*(\d+(?:\.\d+)?)\s*(?:[xX×*]\s*(\d+(?:\.\d+)?))?\s*(?:mm)?\s*$")
-_LARGEST_M = 6.0
-"""A bare diameter column reaching no farther is in metres if it has fractions of one; larger ones are millimetres."""
-_SMALLEST_MM = 15.0
+_LARGEST_M = 3.0
+_INCH_STEP = 1 / 8
+_SMALLEST_MM, _LARGEST_INCHES = 15.0, 144.0
+"""A bare diameter column is in metres if it reaches no farther than the first and has a value that is no multiple of an
+eighth (inches come in those); in millimetres if it lies above the third and passes the fourth."""
 
 
 def plain(name: str) -> str:
@@ -186,8 +188,9 @@ class Sizes:
 def sizes(values: pd.Series, unit: str) -> Sizes:
     """Return the sizes written in a column; `unit` is mm, m or empty where the name does not say.
 
-    Without a unit, plain numbers are metres when none is above 6 and they have fractions, millimetres when none is
-    below 15, and else nobody knows: `doubt` says so and nothing is taken.
+    Without a unit, plain numbers are metres when none is above 3 and some are no multiple of 1/8 (inches come in
+    those), millimetres when none is below 15 and some are above 144 (inches reach that), and else nobody knows: `doubt`
+    says so and nothing is taken.
 
     >>> sizes(pd.Series(["DN300", "400X600"]), "mm").height.tolist()
     [0.3, 0.6]
@@ -214,9 +217,9 @@ def sizes(values: pd.Series, unit: str) -> Sizes:
 def _size_unit(values: pd.Series, numbers: np.ndarray) -> tuple[str, str]:
     named = values.astype(str).str.contains(r"DN|[xX×*]", regex=True).any()
     known = numbers[~np.isnan(numbers)]
-    if named or (len(known) and known.min() >= _SMALLEST_MM):
+    if named or (len(known) and known.min() >= _SMALLEST_MM and known.max() > _LARGEST_INCHES):
         return "mm", ""
-    if len(known) and known.max() <= _LARGEST_M and (known % 1 != 0).any() and known.max() < 3:  # inches reach 3
+    if len(known) and known.max() <= _LARGEST_M and (known % _INCH_STEP != 0).any():
         return "m", ""
     return "", "does not say its unit; kept as a property only"
 

@@ -1,8 +1,9 @@
 """EPANET 2.2 input files: junctions, reservoirs, tanks, pipes, pumps and valves, in SI.
 
 Format: Rossman et al., EPANET 2.2 User Manual (EPA/600/R-20/133), appendix C.2. Flow units decide the rest: with CFS,
-GPM, MGD, IMGD or AFD lengths are feet and diameters inches, else metres and millimetres. The engine's topology rules
-hold (a link to a node that does not exist is refused), what it needs for a run only is not looked at.
+GPM, MGD, IMGD or AFD lengths are feet, diameters inches and pressures psi whatever PRESSURE says, else metres,
+millimetres, and kPa or metres (engine 2.2, adjustdata in input1.c: psi in a metric file are metres). The engine's
+topology rules hold (a link to a node that does not exist is refused), what it needs for a run only is not looked at.
 """
 
 from __future__ import annotations
@@ -141,8 +142,8 @@ def _units(inp: Inp, path: Path) -> _Units:
     if flow not in FLOW_UNITS:
         raise InputError(f"flow unit {flow[:20]!r}", where=str(path), expected=", ".join(FLOW_UNITS), code="E_UNIT")
     us = flow in _US_UNITS
-    pressure = inp.option("PRESSURE", "PSI" if us else "METERS")
-    head = {"PSI": _PSI_HEAD_M, "KPA": _KPA_HEAD_M}.get(pressure, 1.0)
+    kilopascals = inp.option("PRESSURE", "METERS") == "KPA"
+    head = _PSI_HEAD_M if us else _KPA_HEAD_M if kilopascals else 1.0
     return _Units(FLOW_UNITS[flow], FOOT_M if us else 1.0, INCH_M if us else 1e-3, head)
 
 
@@ -150,6 +151,8 @@ def _add(drafts: dict[str, _Draft], draft: _Draft) -> None:
     if draft.name in drafts:
         other = drafts[draft.name].line.number
         raise draft.line.error(f"{draft.name!r} is there already (line {other})", "names used once", "E_ID")
+    if draft.line.description:
+        draft.properties["description"] = draft.line.description
     drafts[draft.name] = draft
 
 

@@ -96,7 +96,8 @@ def _crs_of(
     if named:
         crs = reference.parse(named.pop())
         box = bounds_of(np.concatenate([layer.geometries for layer in layers]))
-        if not crs.is_geographic or max(abs(box[0]), abs(box[2])) <= 360 and max(abs(box[1]), abs(box[3])) <= 90:  # noqa: RUF021
+        beyond = max(abs(box[0]), abs(box[2])) > 360 or max(abs(box[1]), abs(box[3])) > 90
+        if not (crs.is_geographic and beyond):
             return crs, f"{path.name} says {crs.name}", ()
         doubts.append(Issue("E_CRS", f"says {crs.name}, but its coordinates are no degrees; not believed"))
     if request.crs:

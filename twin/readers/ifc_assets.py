@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from shapely import MultiPolygon, Point, Polygon
 
 from twin.asset import AssetId, Attribute, Building, Element, Space, Storey, asset_id
+from twin.errors import InputError
 from twin.georeference import Frame
 from twin.readers.ifc_geometry import Geometry
 from twin.readers.ifc_outline import outline
@@ -46,14 +47,25 @@ class IfcContent:
         return None if entity is None else asset_id(self.source, table, entity.GlobalId)
 
     def origin(self, entity: entity_instance) -> NDArray[np.float64] | None:
-        """Return where the placement of `entity` puts its origin, in the model's frame, metres."""
+        """Return where the placement of `entity` puts its origin, in the model's frame, metres.
+
+        Raises InputError E_FORMAT where a coordinate on the way is no number.
+        """
         known = self.geometry.origins.get(entity.id())
         if known is not None:
             return known
         placement = entity.ObjectPlacement
         if placement is None or not placement.is_a("IfcLocalPlacement"):
             return None
-        return ifcopenshell.util.placement.get_local_placement(placement)[:3, 3] * self.unit_m
+        try:
+            return ifcopenshell.util.placement.get_local_placement(placement)[:3, 3] * self.unit_m
+        except (TypeError, ValueError):
+            raise InputError(
+                f"the placement of {entity.is_a()} {entity.GlobalId} is no three numbers a point",
+                where=f"{self.source} #{placement.id()}",
+                expected="IfcCartesianPoint with three coordinates",
+                code="E_FORMAT",
+            ) from None
 
     def name(self, entity: entity_instance) -> str:
         """Return the name of `entity`, else its long name, else its class and GlobalId."""
@@ -135,7 +147,7 @@ def _level(content: IfcContent, entity: entity_instance) -> float | None:
 
 
 def spaces(content: IfcContent) -> list[Space]:
-    """Return the spaces, with their floor area from quantities, else from their own surfaces."""
+    """Return the spaces, with the floor area that their own surfaces cover; quantities stay among the properties."""
     found: list[Space] = []
     for entity in content.file.by_type("IfcSpace"):
         properties = content.said.of(entity)

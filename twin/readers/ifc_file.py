@@ -69,7 +69,7 @@ def open_ifc(path: Path) -> IfcSource:
     if declared not in READ_AS_IS and alias is None:
         raise InputError(
             f"schema {declared} is not supported",
-            where=path.name,
+            where=str(path),
             expected="IFC2X3, IFC4 or IFC4X3, or one of its release candidates",
             code="E_SCHEMA",
         )
@@ -87,7 +87,7 @@ def _bytes_of(path: Path) -> bytes:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(path), code="E_MISSING") from error
     if not content.strip():
-        raise InputError("the file is empty", where=path.name, expected="an IFC file", code="E_EMPTY")
+        raise InputError("the file is empty", where=str(path), expected="an IFC file", code="E_EMPTY")
     return content
 
 
@@ -95,17 +95,17 @@ def _declared_schema(path: Path, body: bytes) -> str:
     if not body.lstrip().startswith(MAGIC):
         raise InputError(
             f"begins with {body[:20]!r}, so it has no IFC header",
-            where=path.name,
+            where=str(path),
             expected="ISO-10303-21; as its first line",
             code="E_FORMAT",
         )
     if b"END-ISO-10303-21" not in body[-HEADER_BYTES:]:
         raise InputError(
-            "ends in the middle", where=path.name, expected="END-ISO-10303-21; at its end", code="E_TRUNCATED"
+            "ends in the middle", where=str(path), expected="END-ISO-10303-21; at its end", code="E_TRUNCATED"
         )
     match = _SCHEMA.search(body[:HEADER_BYTES])
     if match is None:
-        raise InputError("the header names no schema", where=path.name, expected="FILE_SCHEMA", code="E_FORMAT")
+        raise InputError("the header names no schema", where=str(path), expected="FILE_SCHEMA", code="E_FORMAT")
     return match.group(1).decode("ascii", "replace").strip().upper()
 
 
@@ -119,7 +119,7 @@ def _escaped(path: Path, body: bytes) -> tuple[bytes, str]:
         except UnicodeDecodeError:
             continue
         return _NON_ASCII.sub(lambda match: _escape(match.group(0)), text).encode("ascii"), encoding
-    raise InputError("text in no known encoding", where=path.name, expected="UTF-8 or GB 18030", code="E_ENCODING")
+    raise InputError("text in no known encoding", where=str(path), expected="UTF-8 or GB 18030", code="E_ENCODING")
 
 
 def _escape(text: str) -> str:
@@ -138,10 +138,11 @@ def _parsed(path: Path, rewritten: bytes | None) -> ifcopenshell.file:
             with quiet_stdout():
                 file = ifcopenshell.open(readable, format=".ifc")
         except (ifcopenshell.Error, OSError, RuntimeError) as error:
-            raise InputError(str(error), where=path.name, expected="an IFC file", code="E_FORMAT") from error
+            reason = str(error).removesuffix(", check logs")  # there are none
+            raise InputError(reason, where=str(path), expected="an IFC file", code="E_FORMAT") from error
     assert isinstance(file, ifcopenshell.file)
     if not file.by_type("IfcProject"):
-        raise InputError("holds no IfcProject", where=path.name, expected="one IfcProject", code="E_FORMAT")
+        raise InputError("holds no IfcProject", where=str(path), expected="one IfcProject", code="E_FORMAT")
     return file
 
 

@@ -13,16 +13,19 @@ from twin.model import Issue
 from twin.readers.text import decode
 
 _HEADER = re.compile(rb"^[ \t\xef\xbb\xbf]*\[([A-Za-z_ ]+)\]?", re.MULTILINE)
+_LINE_END = re.compile(r"\r\n|\r|\n")
+"""`str.splitlines` would also break a line at U+0085, which an ellipsis of Windows becomes when read as Latin-1."""
 _LOOKED_AT = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a section: its words, and where it stands for an error message."""
+    """A line of a section: its words, where it stands for an error message, and the description of its object."""
 
     words: Sequence[str]
     number: int
     where: str
+    description: str = ""
 
     def text(self, index: int, name: str) -> str:
         """Return word `index`; InputError E_SYNTAX where the line ends before it."""
@@ -86,8 +89,11 @@ def section_names(path: Path) -> set[str]:
     return {name.decode("ascii").strip().upper() for name in _HEADER.findall(data)}
 
 
-def read_inp(path: Path, known: Collection[str]) -> Inp:
+def read_inp(path: Path, known: Collection[str], *, described_above: bool = False) -> Inp:
     """Read an input file whose section names are among `known` (four letters are enough, as the engines take them).
+
+    An object's description is the comment that ends its line (EPANET 2.2, EN_getcomment) or, where `described_above`,
+    also the line above that begins with a single semicolon (SWMM's editor).
 
     Raises InputError E_MISSING, E_EMPTY, E_ENCODING, or E_SYNTAX naming the line.
     """
@@ -100,9 +106,11 @@ def read_inp(path: Path, known: Collection[str]) -> Inp:
     sections: dict[str, list[Line]] = {}
     current: list[Line] | None = None
     shorter = {name[:4]: name for name in known}
-    for number, raw in enumerate(text.splitlines(), start=1):
-        stripped = raw.partition(";")[0].strip()
+    above = ""
+    for number, raw in enumerate(_LINE_END.split(text), start=1):
+        stripped, _, comment = (part.strip() for part in raw.partition(";"))
         if not stripped:
+            above = comment if described_above and not comment.startswith(";") else ""
             continue
         if stripped.startswith("["):
             name = stripped.strip("[] \t").upper()
@@ -113,7 +121,8 @@ def read_inp(path: Path, known: Collection[str]) -> Inp:
         elif current is None:
             raise InputError("text before the first section", where=f"{path} line {number}", code="E_SYNTAX")
         else:
-            current.append(Line(_words(stripped), number, str(path)))
+            current.append(Line(_words(stripped), number, str(path), comment or above))
+            above = ""
     return Inp(sections, encoding, issues)
 
 

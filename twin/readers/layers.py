@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,7 @@ def open_layers(path: Path) -> list[Layer]:
             raise InputError("is a city, not a layer", where=str(path), expected="a file to load", code="E_FORMAT")
         layers = [_open(path, name, encoding) for name in names]
     except (DataSourceError, DataLayerError, FeatureError, GeometryError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0].replace(str(path), path.name)[:160]
+        reason = str(error).splitlines()[0].partition("; It might help")[0].replace(str(path), path.name)[:160]
         raise InputError(
             f"GDAL cannot read it: {reason}", where=str(path), expected="a whole vector file", code="E_FORMAT"
         ) from None
@@ -68,8 +68,15 @@ def _open(path: Path, name: str, encoding: str | None) -> Layer:
         )
     geometries = np.asarray(frame.geometry.to_numpy(), dtype=object)
     rows = pd.DataFrame(frame.drop(columns=frame.geometry.name))
+    for column in [name for name, kind in rows.dtypes.items() if kind.kind == "O" and kind != "str"]:
+        rows[column] = [_plain(value) for value in rows[column].tolist()]
     crs = info["crs"]
     return Layer(str(name), rows, geometries, str(crs) if crs else None, str(info["encoding"]))
+
+
+def _plain(value: Any) -> Any:
+    """Return a list, which GeoJSON may hold, as text; anything else as it is."""
+    return ", ".join(map(str, value)) if isinstance(value, np.ndarray) else value
 
 
 def _table_encoding(path: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,6 @@ import numpy as np
 import shapely
 
 from twin import crs as reference
-from twin.errors import CrsError
 from twin.model import Decision, Placement, ReadRequest
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def position(
     """Return where data in `crs` stands; None is unplaced.
 
     `stated` says who named the CRS, `bounds` is min x, min y, max x, max y of the data in it (NaN without any). A city
-    without a CRS gets the one that `twin.crs.adopt` finds. Raises CrsError where the bounds lie outside the CRS.
+    without a CRS gets the one that `twin.crs.adopt` finds; data that lies outside the area of use of the city's is
+    quarantined. Raises CrsError where the bounds lie outside the data's CRS.
     """
     if crs is None or not np.isfinite(bounds).all():
         why = stated if crs is not None else "no CRS in the file and none given"
@@ -45,24 +46,22 @@ def position(
     name = reference.label(target)
     if flat.equals(target):
         return Position(Placement(Decision.PLACED, stated, crs=name, accuracy_m=0.0))
-    operation = reference.transformation(flat, target, _area(flat, bounds))
+    operation = reference.transformation(flat, target, reference.area_deg(flat, bounds))
+    there = operation.points(east, north)
+    if not reference.in_area_of_use(target, float(there[0]), float(there[1])):
+        why = f"({east:.10g}, {north:.10g}) in {flat.name} is outside the area of use of the city's {target.name}"
+        return Position(Placement(Decision.QUARANTINED, stated, contradictions=(why,)))
     accuracy = operation.accuracy_m
     return Position(
         Placement(Decision.PLACED, f"{stated}; {operation.description}", name, accuracy_m=accuracy), operation
     )
 
 
-def _area(crs: reference.CRS, bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float] | None:
-    """Return west, south, east, north of the data in degrees; CrsError where that is not on the globe."""
-    x, y = np.meshgrid(np.linspace(bounds[0], bounds[2], 3), np.linspace(bounds[1], bounds[3], 3))
-    longitude, latitude = reference.to_lonlat(crs, x.ravel(), y.ravel())
-    if not (np.isfinite(longitude).all() and np.isfinite(latitude).all()) or abs(latitude).max() > 90:
-        shown = ", ".join(f"{value:.10g}" for value in bounds)
-        raise CrsError(f"coordinates {shown} do not fit {crs.name}", expected="the CRS that the data is in")
-    return float(longitude.min()), float(latitude.min()), float(longitude.max()), float(latitude.max())
-
-
 def bounds_of(geometries: NDArray[np.object_]) -> tuple[float, float, float, float]:
-    """Return min x, min y, max x, max y over all geometries, NaN without any."""
-    box = shapely.total_bounds(geometries)
-    return float(box[0]), float(box[1]), float(box[2]), float(box[3])
+    """Return min x, min y, max x, max y over all geometries with finite coordinates, NaN without any."""
+    boxes = shapely.bounds(geometries)
+    boxes = boxes[np.isfinite(boxes).all(axis=1)]
+    if not len(boxes):
+        return math.nan, math.nan, math.nan, math.nan
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 """Rows listed one by one in the issues; the account has the count of all."""
+_WHOLE = 2**53
+"""From here on floats skip whole numbers, and soon after SQLite has none."""
 _SYSTEMS = "--system water, drainage, gas or heat"
 
 
@@ -78,8 +80,8 @@ class Rows:
         return columns.years(self.frame[column]) if column else [None] * len(self.frame)
 
     def whole(self, meaning: str) -> list[int | None]:
-        """Return a column by its meaning as whole numbers."""
-        return [None if value is None else round(value) for value in self.numbers(meaning)]
+        """Return a column by its meaning as whole numbers, None where missing or past what a database holds."""
+        return [None if value is None or not abs(value) < _WHOLE else round(value) for value in self.numbers(meaning)]
 
     def sizes(self) -> columns.Sizes:
         """Return pipe sizes from whichever column tells them, and note doubts."""

@@ -138,7 +138,7 @@ class SwmmReader:
 
     def read(self, path: Path, request: ReadRequest) -> Model:
         """Read the network; raises InputError E_SYNTAX, E_NODE, E_ID or E_UNIT with the line."""
-        inp = read_inp(path, SECTIONS)
+        inp = read_inp(path, SECTIONS, described_above=True)
         units = _units(inp, path)
         nodes, links = _nodes(inp, units), _links(inp, units)
         if not nodes and not inp.lines("SUBCATCHMENTS"):
@@ -162,6 +162,8 @@ def _add(drafts: dict[str, _Draft], draft: _Draft) -> None:
     if key in drafts:
         other = drafts[key].line.number
         raise draft.line.error(f"{draft.name!r} is there already (line {other})", "names used once", "E_ID")
+    if draft.line.description:
+        draft.properties["description"] = draft.line.description
     drafts[key] = draft
 
 
