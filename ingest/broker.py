@@ -16,7 +16,7 @@ from typing import Self
 
 import structlog
 from amqtt.broker import Broker
-from amqtt.errors import AMQTTError
+from amqtt.errors import AMQTTError, BrokerError
 
 from twin.errors import BusyError, UnavailableError
 
@@ -53,9 +53,14 @@ class EmbeddedBroker:
         return self
 
     def run(self, stop: threading.Event) -> None:
-        """Serve until `stop` is set: the whole life of a process that is only a broker."""
+        """Serve until `stop` is set: the whole life of a process that is only a broker.
+
+        UnavailableError when the broker ends by itself.
+        """
         with self:
-            stop.wait()
+            while not stop.wait(1.0):
+                if not self._thread.is_alive():
+                    raise UnavailableError("ended by itself", where=self.url)
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Close every connection and the port."""
@@ -88,7 +93,7 @@ class EmbeddedBroker:
         )
         try:
             await broker.start()
-        except AMQTTError as error:
+        except (AMQTTError, BrokerError) as error:
             self._failure = str(error)
             self._started.set()
             return

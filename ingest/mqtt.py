@@ -356,7 +356,7 @@ def negotiate(address: Address, timeout_s: float) -> Version:
         while not answer and not lost and time.monotonic() < until:
             lost = client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS
         client.disconnect()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a host name that no name service can be asked for is the latter
         raise UnavailableError(str(error), where=str(address), expected="a broker") from None
     if answer:
         unsupported = answer[0].is_failure and answer[0].value in {1, 132}

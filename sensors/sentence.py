@@ -56,7 +56,7 @@ def _zh(alarm: Alarm) -> str:
             side = "低于" if _below(alarm) else "超过"
             return f"{said}，{side}{LEVELS['zh'][alarm.level - 1]}限值{limit}。"
         case DetectionKind.SILENCE:
-            return f"{where}失去联系，已超过 3 个上报周期没有数据。"
+            return f"{where}失去联系，已有 {alarm.score:.0f} 个上报周期没有数据。"
         case DetectionKind.FLAT_LINE:
             return f"{said}，数值长时间不变，传感器可能卡死。"
         case DetectionKind.RATE_OF_CHANGE:
@@ -77,7 +77,7 @@ def _en(alarm: Alarm) -> str:
             side = "below" if _below(alarm) else "above"
             return f"{said}, {side} the {LEVELS['en'][alarm.level - 1]} limit of{limit}."
         case DetectionKind.SILENCE:
-            return f"{where}: no contact, nothing for more than 3 reporting intervals."
+            return f"{where}: no contact, nothing for {alarm.score:.0f} reporting intervals."
         case DetectionKind.FLAT_LINE:
             return f"{said}, unchanged for too long; the sensor may be stuck."
         case DetectionKind.RATE_OF_CHANGE:
