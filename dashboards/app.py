@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
@@ -68,6 +69,7 @@ def build(parts: Parts) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         task = asyncio.create_task(broadcast.run())
+        task.add_done_callback(_leave_if_blind)
         yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -79,6 +81,13 @@ def build(parts: Parts) -> FastAPI:
     _pages(server, parts, observer)
     server.add_middleware(OwnPagesOnly, names=parts.names)  # the last one added is the outermost
     return server
+
+
+def _leave_if_blind(looking: asyncio.Task[None]) -> None:
+    """Stop the server when it has ceased to look at the city: better gone, and started again, than showing the past."""
+    if not looking.cancelled() and (error := looking.exception()) is not None:
+        logger.critical("looking_failed", exc_info=error)
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _callback_failed(error: Exception) -> None:

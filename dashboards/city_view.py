@@ -63,7 +63,7 @@ class CityView:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # held while drawing, which opens the city too
         self._city: City | None = None
         self._drawn: _Drawn | None = None
 
@@ -135,13 +135,14 @@ class CityView:
         return geometry.centroid
 
     def _open(self) -> City | None:
-        if self._city is None and self._path.exists():
-            try:
-                self._city = City.open(self._path)
-            except InputError as error:
-                if error.code != "E_FORMAT" or self._path.stat().st_size:
-                    raise
-        return self._city
+        with self._lock:
+            if self._city is None and self._path.exists():
+                try:
+                    self._city = City.open(self._path)
+                except InputError as error:
+                    if error.code != "E_FORMAT" or self._path.stat().st_size:
+                        raise
+            return self._city
 
     def _draw(self) -> _Drawn:
         with self._lock:

@@ -69,6 +69,7 @@ class DeviceList:
     places: tuple[tuple[float, float] | None, ...]
     position: Mapping[str, int]
     series_device: NDArray[np.int32]
+    series_interval_ms: NDArray[np.int64]
     figures: Mapping[str, NDArray[np.int32]]
 
     @staticmethod
@@ -77,12 +78,14 @@ class DeviceList:
         owner = {point.series: i for i, device in enumerate(devices) for point in device.points}
         series_device = np.full(max(owner, default=-1) + 1, -1, np.int32)
         series_device[list(owner)] = list(owner.values())
+        intervals = np.array([*(round(device.interval.total_seconds() * 1000) for device in devices), 0], np.int64)
         return DeviceList(
             version,
             tuple(devices),
             tuple(places),
             {device.id: i for i, device in enumerate(devices)},
             series_device,
+            intervals[series_device],
             {name: _series_of(devices, *what) for name, what in FIGURES.items()},
         )
 
@@ -161,11 +164,16 @@ class Observer:
         try:
             question()
         except ChengmaiError as error:
-            if self._trouble.get(source) != str(error):
-                logger.warning("source_does_not_answer", source=source, error=str(error))
-            self._trouble[source] = str(error)
+            self._note(source, str(error))
+        except Exception as error:  # noqa: BLE001  # a mistake of ours about one source must not blind the wall for the others
+            self._note(source, f"E_BUG {source}: {type(error).__name__}: {error}", error)
         else:
             self._trouble.pop(source, None)
+
+    def _note(self, source: str, trouble: str, error: Exception | None = None) -> None:
+        if self._trouble.get(source) != trouble:
+            logger.warning("source_does_not_answer", source=source, error=trouble, exc_info=error)
+        self._trouble[source] = trouble
 
     def _follow_registry(self) -> None:
         self._revision = self._city.revision()
@@ -177,17 +185,22 @@ class Observer:
         version = (key[0] * 100_003 + key[1] + 1) & 0xFFFF_FFFF
         self._list = DeviceList.of(version, devices, self._city.places(devices))
         self._list_key = key
+        self._sequence = -1  # the alarms are read anew: their devices' names and places may be others now
 
     def _follow_alarms(self, put: list[AlarmRow], drop: list[str]) -> None:
         if self._sequence < 0:
             # Everything older than the newest change is in the list of open alarms already.
-            _, self._sequence = self._log.changes(2**62)
+            _, newest = self._log.changes(2**62)
             changed = self._log.open()
         else:
-            changed, self._sequence = self._log.changes(self._sequence)
-        for alarm in changed:
-            row = self.row(alarm)
-            if alarm.open:
+            changed, newest = self._log.changes(self._sequence)
+        rows = [(alarm.open, self.row(alarm)) for alarm in changed]
+        if self._sequence < 0:
+            drop += self._rows.keys() - {row["id"] for _, row in rows}
+            self._rows = {}
+        self._sequence = newest  # not before the rows are made: what failed is asked for again
+        for is_open, row in rows:
+            if is_open:
                 self._rows[row["id"]] = row
                 put.append(row)
             elif self._rows.pop(row["id"], None):
@@ -271,6 +284,14 @@ class Observer:
             "ledger": None if ledger is None else {**asdict(ledger), "balance": ledger.balance},
         }
 
+    def _fresh(self, latest: Latest) -> NDArray[np.bool_]:
+        """Say which newest readings still stand for now: what a silent sensor said last is no figure of today."""
+        patience = np.full(len(latest.series), self._stale_after_ms())
+        known = latest.series < len(self._list.series_interval_ms)
+        own = STALE_INTERVALS * self._list.series_interval_ms[latest.series[known]]
+        patience[known] = np.maximum(patience[known], own)
+        return latest.time >= to_ms(self.now()) - patience
+
     def _stale_after_ms(self) -> float:
         """City time after which the newest reading is old: three intervals of the quickest device, or 30 s real."""
         shortest = min((device.interval.total_seconds() for device in self._list.devices), default=0.0)
@@ -282,13 +303,19 @@ class Observer:
     def _figures(self) -> dict[str, Any]:
         latest = self._latest
         if latest is not None:
-            self._sparks.note({name: _figure(name, latest, wanted) for name, wanted in self._list.figures.items()})
+            fresh = self._fresh(latest)
+            self._sparks.note(
+                {
+                    name: _figure(name, latest, np.isin(latest.series, wanted) & fresh)
+                    for name, wanted in self._list.figures.items()
+                }
+            )
         return self._sparks.as_json(self._list)
 
 
-def _figure(name: str, latest: Latest, wanted: NDArray[np.int32]) -> float | None:
+def _figure(name: str, latest: Latest, wanted: NDArray[np.bool_]) -> float | None:
     """Return one figure in SI: the median of pressures, the highest of concentrations and levels."""
-    values = latest.value[np.isin(latest.series, wanted)]
+    values = latest.value[wanted]
     if not len(values):
         return None
     return float(np.median(values) if name == "water" else values.max())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from twin.errors import BusyError, UnavailableError
 _BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 _STEADY_S = 60.0  # a part that has run this long starts its back-off anew
 _STOP_S = 10.0  # a part that has not stopped by then is killed
+_LOG_BYTES = 20_000_000  # of a part; it keeps this one and the one before
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -46,7 +48,8 @@ class _Running:
 class Supervisor:
     """Runs `parts` as one group; `say` is told every event in one line.
 
-    What the parts write goes to ``{logs}/{name}.log``. If the supervisor itself is killed, the parts stop too.
+    What the parts write goes to ``{logs}/{name}.log``, which is begun anew when it has grown long. If the supervisor
+    itself is killed, the parts stop too.
     """
 
     parts: Sequence[Part]
@@ -78,6 +81,7 @@ class Supervisor:
         while not stop.wait(0.25):
             for running in self._running:
                 self._look(running)
+                self._keep_log_short(running.part)
 
     def shut_down(self) -> None:
         """Stop the parts, the last started first; kill what has not stopped in time."""
@@ -129,6 +133,13 @@ class Supervisor:
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops the parts in order
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # one thread only
             )
+
+    def _keep_log_short(self, part: Part) -> None:
+        """Begin a log anew that has grown long; the part goes on writing to the same file (it appends)."""
+        log = self.logs / f"{part.name}.log"
+        if log.stat().st_size > _LOG_BYTES:
+            shutil.copyfile(log, log.with_name(f"{part.name}.log.1"))
+            os.truncate(log, 0)
 
     def _last_line(self, part: Part) -> str:
         log = self.logs / f"{part.name}.log"

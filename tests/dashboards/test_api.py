@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from dashboards.queries import OFFLINE, UNACKNOWLEDGED
+from dashboards.city_view import CityView
+from dashboards.queries import OFFLINE, UNACKNOWLEDGED, Observer
+from sensors.clock import SystemClock
 
 from ..browser.conftest import Server, SmallCity, wait_until  # noqa: TID252 - one small city for both folders
 
@@ -143,20 +146,27 @@ def test_status_says_that_ingest_never_ran_and_devices_were_never_heard(server: 
     assert status["offline"] == 3
 
 
-def test_states_are_level_unacknowledged_and_offline(tmp_path: Path) -> None:
-    from dashboards.city_view import CityView
-    from dashboards.queries import Observer
-    from sensors.clock import SystemClock
-
+@pytest.fixture
+def observed(tmp_path: Path) -> Iterator[tuple[SmallCity, Observer]]:
     city = SmallCity(tmp_path)
-    observer = Observer(
-        registry=city.registry,
-        alarms=city.alarms,
-        store=city.store,
-        spool=city.spool,
-        city=CityView(tmp_path / "city.gpkg"),
-        clock=SystemClock(),
+    view = CityView(tmp_path / "city.gpkg")
+    yield (
+        city,
+        Observer(
+            registry=city.registry,
+            alarms=city.alarms,
+            store=city.store,
+            spool=city.spool,
+            city=view,
+            clock=SystemClock(),
+        ),
     )
+    view.close()
+    city.close()
+
+
+def test_states_are_level_unacknowledged_and_offline(observed: tuple[SmallCity, Observer]) -> None:
+    city, observer = observed
     city.read("WP-0001", 310_000.0)
     city.read("DL-0001", 0.4, ago=timedelta(seconds=1))
     city.raise_alarm("DL-0001", 2, 2.0, 1.8)
@@ -165,4 +175,36 @@ def test_states_are_level_unacknowledged_and_offline(tmp_path: Path) -> None:
     assert states == {"WP-0001": 0, "DL-0001": 2 | UNACKNOWLEDGED, "GM-0001": OFFLINE}
     assert [row["device"] for row in seen.put] == ["DL-0001"]
     assert not observer.look().put
-    city.close()
+
+
+def test_what_a_silent_sensor_said_last_is_no_figure_of_now(observed: tuple[SmallCity, Observer]) -> None:
+    city, observer = observed
+    city.read("WP-0001", 310_000.0)
+    city.read("GM-0001", 0.9, ago=timedelta(hours=1))
+    figures = observer.look().status["figures"]
+    assert figures["water"]["value"] == 0.31
+    assert figures["gas"]["value"] is None
+
+
+def test_alarms_that_could_not_be_shown_are_shown_at_the_next_look(
+    observed: tuple[SmallCity, Observer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    city, observer = observed
+    observer.look()
+    city.raise_alarm("DL-0001", 2, 2.0, 1.8)
+    with monkeypatch.context() as broken:
+        broken.setattr(CityView, "place", lambda *_: 1 / 0)
+        seen = observer.look()
+    assert not seen.put
+    assert any("E_BUG alarms" in line for line in seen.status["trouble"])
+    seen = observer.look()
+    assert [row["device"] for row in seen.put] == ["DL-0001"]
+    assert not seen.status["trouble"]
+
+
+def test_alarms_of_a_device_that_moved_are_told_again(observed: tuple[SmallCity, Observer]) -> None:
+    city, observer = observed
+    city.raise_alarm("DL-0001", 2, 2.0, 1.8)
+    observer.look()
+    city.registry.put([replace(city.registry.get("DL-0001"), name="新名字")])
+    assert [row["name"] for row in observer.look().put] == ["新名字"]

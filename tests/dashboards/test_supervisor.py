@@ -46,6 +46,28 @@ def test_a_part_starts_only_when_those_before_it_are_ready(tmp_path: Path):
     assert [line.split()[0] for line in lines] == ["a", "b"]
 
 
+def test_a_log_that_has_grown_long_is_begun_anew_and_the_last_one_kept(tmp_path: Path):
+    lines: list[str] = []
+    stop = threading.Event()
+    talks = "print('x' * 30_000_000, flush=True)\nwhile True: print('still here', flush=True); time.sleep(0.05)"
+    group = Supervisor(
+        [Part("talker", [sys.executable, "-c", f"import time\n{talks}"])], tmp_path / "logs", lines.append
+    )
+    watcher = threading.Thread(target=group.watch, args=(stop,))
+    try:
+        group.start(stop)
+        watcher.start()
+        log = tmp_path / "logs" / "talker.log"
+        wait_for(lambda: (tmp_path / "logs" / "talker.log.1").exists() and b"still here" in log.read_bytes())
+    finally:
+        stop.set()
+        watcher.join()
+        group.shut_down()
+
+    assert log.stat().st_size < 1_000_000
+    assert (tmp_path / "logs" / "talker.log.1").stat().st_size > 20_000_000
+
+
 def test_a_killed_part_is_started_again_and_said_so(tmp_path: Path):
     lines: list[str] = []
     pid_file, stop = tmp_path / "pid", threading.Event()
