@@ -8,15 +8,15 @@ topology rules hold (a link to a node that does not exist is refused), what it n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from twin.asset import AssetId, Attribute, Link, LinkKind, Node, NodeKind, System, asset_id
+from twin.asset import LinkKind, NodeKind, System
 from twin.errors import InputError
 from twin.model import Model, ReadRequest
 from twin.readers import layout
+from twin.readers.draft import Draft, add, join_ends
 from twin.readers.inp import Inp, Line, read_inp, section_names
 
 FOOT_M = 0.3048
@@ -92,6 +92,7 @@ _NODE_TAGS = {
     "阀门": NodeKind.VALVE,
     "source": NodeKind.SOURCE,
 }
+_SERVICE_TAGS = {"service", "接户管", "入户管"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +103,6 @@ class _Units:
     length: float
     diameter: float
     pressure: float
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A node or link before it is drawn."""
-
-    name: str
-    kind: Any
-    line: Line
-    ends: tuple[str, str] = ("", "")
-    level: float | None = None
-    length: float | None = None
-    diameter: float | None = None
-    status: str | None = None
-    properties: dict[str, Attribute] = field(default_factory=dict[str, Attribute])
 
 
 class EpanetReader:
@@ -133,7 +119,7 @@ class EpanetReader:
         nodes, links = _nodes(inp, units), _links(inp, units)
         if not nodes:
             raise InputError("has no nodes", where=str(path), expected="[JUNCTIONS] with rows", code="E_EMPTY")
-        _refuse_unknown_ends(nodes, links)
+        join_ends(nodes, links)
         return _model(path, request, inp, nodes, links)
 
 
@@ -147,32 +133,23 @@ def _units(inp: Inp, path: Path) -> _Units:
     return _Units(FLOW_UNITS[flow], FOOT_M if us else 1.0, INCH_M if us else 1e-3, head)
 
 
-def _add(drafts: dict[str, _Draft], draft: _Draft) -> None:
-    if draft.name in drafts:
-        other = drafts[draft.name].line.number
-        raise draft.line.error(f"{draft.name!r} is there already (line {other})", "names used once", "E_ID")
-    if draft.line.description:
-        draft.properties["description"] = draft.line.description
-    drafts[draft.name] = draft
-
-
-def _nodes(inp: Inp, units: _Units) -> dict[str, _Draft]:
-    nodes: dict[str, _Draft] = {}
+def _nodes(inp: Inp, units: _Units) -> dict[str, Draft]:
+    nodes: dict[str, Draft] = {}
     for line in inp.lines("JUNCTIONS"):
         level = line.maybe_number(1, "elevation") * units.length
-        draft = _Draft(line.text(0, "name"), NodeKind.JUNCTION, line, level=level)
+        draft = Draft(line.text(0, "name"), NodeKind.JUNCTION, line, invert=level)
         draft.properties["base_demand_m3s"] = line.maybe_number(2, "demand") * units.flow
         if pattern := line.maybe(3):
             draft.properties["pattern"] = pattern
-        _add(nodes, draft)
+        add(nodes, draft)
     for line in inp.lines("RESERVOIRS"):
-        draft = _Draft(line.text(0, "name"), NodeKind.RESERVOIR, line)
+        draft = Draft(line.text(0, "name"), NodeKind.RESERVOIR, line)
         draft.properties["head_m"] = line.number_at(1, "head") * units.length
         if pattern := line.maybe(2):
             draft.properties["pattern"] = pattern
-        _add(nodes, draft)
+        add(nodes, draft)
     for line in inp.lines("TANKS"):
-        _add(nodes, _tank(line, units))
+        add(nodes, _tank(line, units))
     _add_demands(inp, units, nodes)
     for line in inp.lines("EMITTERS"):
         if node := nodes.get(line.text(0, "junction")):
@@ -180,8 +157,8 @@ def _nodes(inp: Inp, units: _Units) -> dict[str, _Draft]:
     return nodes
 
 
-def _tank(line: Line, units: _Units) -> _Draft:
-    draft = _Draft(line.text(0, "name"), NodeKind.TANK, line, level=line.number_at(1, "elevation") * units.length)
+def _tank(line: Line, units: _Units) -> Draft:
+    draft = Draft(line.text(0, "name"), NodeKind.TANK, line, invert=line.number_at(1, "elevation") * units.length)
     for index, name in enumerate(("initial_level_m", "minimum_level_m", "maximum_level_m", "diameter_m"), start=2):
         draft.properties[name] = line.maybe_number(index, name) * units.length
     draft.properties["minimum_volume_m3"] = line.maybe_number(6, "volume") * units.length**3
@@ -190,7 +167,7 @@ def _tank(line: Line, units: _Units) -> _Draft:
     return draft
 
 
-def _add_demands(inp: Inp, units: _Units, nodes: Mapping[str, _Draft]) -> None:
+def _add_demands(inp: Inp, units: _Units, nodes: Mapping[str, Draft]) -> None:
     """[DEMANDS] replace the demand of [JUNCTIONS]; several of a node add up. All are times DEMAND MULTIPLIER."""
     sums: dict[str, float] = {}
     for line in inp.lines("DEMANDS"):
@@ -211,15 +188,15 @@ def _add_demands(inp: Inp, units: _Units, nodes: Mapping[str, _Draft]) -> None:
             node.properties["base_demand_m3s"] = base * multiplier
 
 
-def _links(inp: Inp, units: _Units) -> dict[str, _Draft]:
-    links: dict[str, _Draft] = {}
+def _links(inp: Inp, units: _Units) -> dict[str, Draft]:
+    links: dict[str, Draft] = {}
     darcy = inp.option("HEADLOSS", "H-W") == "D-W"
     for line in inp.lines("PIPES"):
-        _add(links, _pipe(line, units, darcy=darcy))
+        add(links, _pipe(line, units, darcy=darcy))
     for line in inp.lines("PUMPS"):
-        _add(links, _pump(line))
+        add(links, _pump(line))
     for line in inp.lines("VALVES"):
-        _add(links, _valve(line, units))
+        add(links, _valve(line, units))
     for line in inp.lines("STATUS"):
         if link := links.get(line.text(0, "link")):
             word = line.text(1, "status").lower()
@@ -230,11 +207,11 @@ def _links(inp: Inp, units: _Units) -> dict[str, _Draft]:
     return links
 
 
-def _link(line: Line, kind: LinkKind) -> _Draft:
-    return _Draft(line.text(0, "name"), kind, line, ends=(line.text(1, "start node"), line.text(2, "end node")))
+def _link(line: Line, kind: LinkKind) -> Draft:
+    return Draft(line.text(0, "name"), kind, line, ends=(line.text(1, "start node"), line.text(2, "end node")))
 
 
-def _pipe(line: Line, units: _Units, *, darcy: bool) -> _Draft:
+def _pipe(line: Line, units: _Units, *, darcy: bool) -> Draft:
     draft = _link(line, LinkKind.PIPE)
     draft.length = line.number_at(3, "length") * units.length
     draft.diameter = line.number_at(4, "diameter") * units.diameter
@@ -251,7 +228,7 @@ def _pipe(line: Line, units: _Units, *, darcy: bool) -> _Draft:
     return draft
 
 
-def _pump(line: Line) -> _Draft:
+def _pump(line: Line) -> Draft:
     draft = _link(line, LinkKind.PUMP)
     draft.status = "open"
     words = line.words[3:]
@@ -261,7 +238,7 @@ def _pump(line: Line) -> _Draft:
     return draft
 
 
-def _valve(line: Line, units: _Units) -> _Draft:
+def _valve(line: Line, units: _Units) -> Draft:
     draft = _link(line, LinkKind.VALVE)
     draft.diameter = line.number_at(3, "diameter") * units.diameter
     kind = line.text(4, "valve type").upper()
@@ -278,84 +255,47 @@ def _valve(line: Line, units: _Units) -> _Draft:
     return draft
 
 
-def _refuse_unknown_ends(nodes: Mapping[str, _Draft], links: Mapping[str, _Draft]) -> None:
-    for link in links.values():
-        for end in link.ends:
-            if end not in nodes:
-                raise link.line.error(f"{link.name!r} names node {end!r}", "a node of the file", "E_NODE")
-
-
-def _model(path: Path, request: ReadRequest, inp: Inp, nodes: dict[str, _Draft], links: dict[str, _Draft]) -> Model:
+def _model(path: Path, request: ReadRequest, inp: Inp, nodes: dict[str, Draft], links: dict[str, Draft]) -> Model:
     drawing = layout.read_layout(inp, str)
     points = drawing.node_geometry(nodes)
     lines = drawing.link_geometry((link.name, *link.ends) for link in links.values())
     place = layout.stand(points, path, request)
     issues = [*inp.issues, *layout.undrawn(points, list(nodes), "nodes"), *layout.undrawn(lines, list(links), "links")]
-    levels = {node.name: node.level for node in nodes.values()}
+    levels = {node.name: node.invert for node in nodes.values()}
     starts = [levels[link.ends[0]] for link in links.values()]
     ends = [levels[link.ends[1]] for link in links.values()]
     points = layout.points_at(place.moved(points), list(levels.values()))
     lines = layout.lines_at(place.moved(lines), starts, ends)
     system = request.system or System.WATER
-    made_nodes = [
-        _node(n, point, system, request.source, drawing) for n, point in zip(nodes.values(), points, strict=True)
-    ]
-    made_links = [
-        _made_link(link, line, (start, end), system=system, source=request.source, drawing=drawing)
-        for link, line, start, end in zip(links.values(), lines, starts, ends, strict=True)
-    ]
     account = {"flow_units": inp.option("UNITS", "GPM"), "encoding": inp.encoding, "system": system.value}
     return Model(
-        request.source, "epanet", place.placement, nodes=made_nodes, links=made_links, issues=issues, account=account
+        request.source,
+        "epanet",
+        place.placement,
+        nodes=[
+            _tagged_node(node, drawing).node(point, system, request.source)
+            for node, point in zip(nodes.values(), points, strict=True)
+        ],
+        links=[
+            _tagged_link(link, drawing).link(line, levels, system, request.source)
+            for link, line, *levels in zip(links.values(), lines, starts, ends, strict=True)
+        ],
+        issues=issues,
+        account=account,
     )
 
 
-def _node(draft: _Draft, point: Any, system: System, source: str, drawing: layout.Layout) -> Node:
-    kind = draft.kind
-    tag = drawing.tag("node", draft.name)
-    if tag:
-        draft.properties["tag"] = tag
-        if kind is NodeKind.JUNCTION:
-            kind = next((named for word, named in _NODE_TAGS.items() if word in layout.tag_words(tag)), kind)
-    return Node(
-        asset_id(source, "node", draft.name),
-        draft.name,
-        system,
-        kind,
-        point,
-        invert_m=draft.level,
-        properties=draft.properties,
-    )
+def _tagged_node(draft: Draft, drawing: layout.Layout) -> Draft:
+    """Return `draft`, its kind changed to what its tag says a junction is."""
+    words = layout.tag_words(draft.tagged(drawing, "node"))
+    if draft.kind is NodeKind.JUNCTION:
+        draft.kind = next((named for word, named in _NODE_TAGS.items() if word in words), draft.kind)
+    return draft
 
 
-def _made_link(
-    draft: _Draft,
-    line: Any,
-    levels: Sequence[float | None],
-    *,
-    system: System,
-    source: str,
-    drawing: layout.Layout,
-) -> Link:
-    kind = draft.kind
-    tag = drawing.tag("link", draft.name)
-    if tag:
-        draft.properties["tag"] = tag
-        if kind is LinkKind.PIPE and layout.tag_words(tag) & {"service", "接户管", "入户管"}:
-            kind = LinkKind.SERVICE
-    start, end = (AssetId(asset_id(source, "node", name)) for name in draft.ends)
-    return Link(
-        asset_id(source, "link", draft.name),
-        draft.name,
-        system,
-        kind,
-        line,
-        start=start,
-        end=end,
-        diameter_m=draft.diameter,
-        length_m=draft.length,
-        start_level_m=levels[0],
-        end_level_m=levels[1],
-        status=draft.status,
-        properties=draft.properties,
-    )
+def _tagged_link(draft: Draft, drawing: layout.Layout) -> Draft:
+    """Return `draft`, its kind changed to a service where its tag says so of a pipe."""
+    words = layout.tag_words(draft.tagged(drawing, "link"))
+    if draft.kind is LinkKind.PIPE and words & _SERVICE_TAGS:
+        draft.kind = LinkKind.SERVICE
+    return draft

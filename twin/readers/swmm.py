@@ -8,16 +8,16 @@ compared without regard to case, as the engine does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from twin.asset import Attribute, Link, LinkKind, Node, NodeKind, System, asset_id
+from twin.asset import LinkKind, NodeKind, System
 from twin.errors import InputError
 from twin.model import Issue, Model, ReadRequest
 from twin.readers import layout, subcatchments
+from twin.readers.draft import Draft, add, join_ends
 from twin.readers.epanet import FLOW_UNITS, FOOT_M
 from twin.readers.inp import Inp, Line, read_inp, section_names
 
@@ -99,6 +99,8 @@ _SERVICES = {
     "combined": "combined",
     "合流": "combined",
 }
+_INLET_TAGS = {"inlet", "雨水口", "雨水篦"}
+_KEY = str.upper
 _SECTIONS_WITHOUT_HEIGHT = frozenset(("IRREGULAR", "STREET", "DUMMY"))
 
 
@@ -110,23 +112,6 @@ class _Units:
     length: float
     area: float
     offsets_are_levels: bool
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A node or link before it is drawn; `offsets` of a link are as written, in the file's unit."""
-
-    name: str
-    kind: Any
-    line: Line
-    ends: tuple[str, str] = ("", "")
-    invert: float | None = None
-    ground: float | None = None
-    offsets: tuple[float | None, float | None] = (None, None)
-    length: float | None = None
-    height: float | None = None
-    status: str | None = None
-    properties: dict[str, Attribute] = field(default_factory=dict[str, Attribute])
 
 
 class SwmmReader:
@@ -143,7 +128,7 @@ class SwmmReader:
         nodes, links = _nodes(inp, units), _links(inp, units)
         if not nodes and not inp.lines("SUBCATCHMENTS"):
             raise InputError("has no nodes", where=str(path), expected="[JUNCTIONS] with rows", code="E_EMPTY")
-        _join_ends(nodes, links)
+        join_ends(nodes, links, _KEY)
         return _model(path, request, inp, units, (nodes, links))
 
 
@@ -157,64 +142,54 @@ def _units(inp: Inp, path: Path) -> _Units:
     return _Units(FLOW_UNITS[flow], FOOT_M if us else 1.0, _ACRE_M2 if us else _HECTARE_M2, levels)
 
 
-def _add(drafts: dict[str, _Draft], draft: _Draft) -> None:
-    key = draft.name.upper()
-    if key in drafts:
-        other = drafts[key].line.number
-        raise draft.line.error(f"{draft.name!r} is there already (line {other})", "names used once", "E_ID")
-    if draft.line.description:
-        draft.properties["description"] = draft.line.description
-    drafts[key] = draft
-
-
-def _nodes(inp: Inp, units: _Units) -> dict[str, _Draft]:
-    nodes: dict[str, _Draft] = {}
+def _nodes(inp: Inp, units: _Units) -> dict[str, Draft]:
+    nodes: dict[str, Draft] = {}
     for line in inp.lines("JUNCTIONS"):
         draft = _node(line, NodeKind.MANHOLE, units)
         _depth(draft, line.maybe_number(2, "maximum depth") * units.length)
-        _add(nodes, draft)
+        add(nodes, draft, _KEY)
     for line in inp.lines("OUTFALLS"):
         draft = _node(line, NodeKind.OUTFALL, units)
         draft.properties["outfall_type"] = line.maybe(2, "FREE").upper()
-        _add(nodes, draft)
+        add(nodes, draft, _KEY)
     for line in inp.lines("STORAGE"):
         draft = _node(line, NodeKind.STORAGE, units)
         _depth(draft, line.number_at(2, "maximum depth") * units.length)
         draft.properties["storage_shape"] = line.maybe(4).upper()
-        _add(nodes, draft)
+        add(nodes, draft, _KEY)
     for line in inp.lines("DIVIDERS"):
         draft = _node(line, NodeKind.DIVIDER, units)
         draft.properties["diverts_to"] = line.maybe(2)
-        _add(nodes, draft)
+        add(nodes, draft, _KEY)
     for line in inp.lines("INLET_USAGE"):  # an inlet of a street drains into this node
         if node := nodes.get(line.maybe(2).upper()):
             node.properties["inlet_of"] = line.text(0, "conduit")
     return nodes
 
 
-def _node(line: Line, kind: NodeKind, units: _Units) -> _Draft:
-    return _Draft(line.text(0, "name"), kind, line, invert=line.maybe_number(1, "elevation") * units.length)
+def _node(line: Line, kind: NodeKind, units: _Units) -> Draft:
+    return Draft(line.text(0, "name"), kind, line, invert=line.maybe_number(1, "elevation") * units.length)
 
 
-def _depth(draft: _Draft, depth: float) -> None:
+def _depth(draft: Draft, depth: float) -> None:
     """Note a depth; zero means that the file does not say where the ground is."""
     if depth > 0 and draft.invert is not None:
         draft.ground = draft.invert + depth
         draft.properties["depth_m"] = depth
 
 
-def _links(inp: Inp, units: _Units) -> dict[str, _Draft]:
-    links: dict[str, _Draft] = {}
+def _links(inp: Inp, units: _Units) -> dict[str, Draft]:
+    links: dict[str, Draft] = {}
     for line in inp.lines("CONDUITS"):
         draft = _link(line, LinkKind.CONDUIT, units, (5, 6))
         draft.length = line.number_at(3, "length") * units.length
         draft.properties["roughness"] = line.number_at(4, "roughness")
-        _add(links, draft)
+        add(links, draft, _KEY)
     for line in inp.lines("PUMPS"):
         draft = _link(line, LinkKind.PUMP, units)
         draft.properties["curve"] = line.maybe(3)
         draft.status = "closed" if line.maybe(4).upper() == "OFF" else "open"
-        _add(links, draft)
+        add(links, draft, _KEY)
     for section, kind, offset in (
         ("ORIFICES", LinkKind.ORIFICE, 4),
         ("WEIRS", LinkKind.WEIR, 4),
@@ -223,16 +198,16 @@ def _links(inp: Inp, units: _Units) -> dict[str, _Draft]:
         for line in inp.lines(section):
             draft = _link(line, kind, units, (offset,))
             draft.properties["type"] = line.maybe(4 if kind is LinkKind.OUTLET else 3).upper()
-            _add(links, draft)
+            add(links, draft, _KEY)
     _add_sections(inp, units, links)
     _add_losses(inp, links)
     return links
 
 
-def _link(line: Line, kind: LinkKind, units: _Units, offsets: Sequence[int] = ()) -> _Draft:
+def _link(line: Line, kind: LinkKind, units: _Units, offsets: Sequence[int] = ()) -> Draft:
     ends = line.text(1, "from node"), line.text(2, "to node")
     levels = [_offset(line, index, units) for index in offsets] + [None, None]
-    return _Draft(line.text(0, "name"), kind, line, ends, offsets=(levels[0], levels[1]))
+    return Draft(line.text(0, "name"), kind, line, ends, offsets=(levels[0], levels[1]))
 
 
 def _offset(line: Line, index: int, units: _Units) -> float | None:
@@ -241,7 +216,7 @@ def _offset(line: Line, index: int, units: _Units) -> float | None:
     return None if word == "*" else line.number_at(index, "offset") * units.length if line.maybe(index) else 0.0
 
 
-def _add_sections(inp: Inp, units: _Units, links: Mapping[str, _Draft]) -> None:
+def _add_sections(inp: Inp, units: _Units, links: Mapping[str, Draft]) -> None:
     for line in inp.lines("XSECTIONS"):
         link = links.get(line.text(0, "link").upper())
         if link is None:
@@ -252,14 +227,14 @@ def _add_sections(inp: Inp, units: _Units, links: Mapping[str, _Draft]) -> None:
             link.properties["section"] = line.maybe(2)
             continue
         height = line.maybe_number(2, "height") * units.length
-        link.height = height if height > 0 else None
+        link.diameter = height if height > 0 else None
         if shape not in ("CIRCULAR", "FORCE_MAIN", "CUSTOM") and (width := line.maybe_number(3, "width")):
             link.properties["width_m"] = width * units.length
         if (barrels := line.maybe_number(6, "barrels", 1)) > 1:
             link.properties["barrels"] = int(barrels)
 
 
-def _add_losses(inp: Inp, links: Mapping[str, _Draft]) -> None:
+def _add_losses(inp: Inp, links: Mapping[str, Draft]) -> None:
     for line in inp.lines("LOSSES"):
         if link := links.get(line.text(0, "link").upper()):
             for index, name in enumerate(("entry_loss", "exit_loss", "average_loss"), start=1):
@@ -267,16 +242,7 @@ def _add_losses(inp: Inp, links: Mapping[str, _Draft]) -> None:
             link.properties["flap_gate"] = line.maybe(4).upper() == "YES"
 
 
-def _join_ends(nodes: Mapping[str, _Draft], links: Mapping[str, _Draft]) -> None:
-    for link in links.values():
-        for end in link.ends:
-            if end.upper() not in nodes:
-                raise link.line.error(f"{link.name!r} names node {end!r}", "a node of the file", "E_NODE")
-        start, end = (nodes[end.upper()].name for end in link.ends)
-        link.ends = start, end  # as the node itself spells it
-
-
-def _level(node: _Draft, offset: float | None, units: _Units) -> float | None:
+def _level(node: Draft, offset: float | None, units: _Units) -> float | None:
     """Return the level of a link's invert at `node`; an offset is a height above the node's invert, or a level."""
     if offset is not None and units.offsets_are_levels:
         return offset
@@ -288,10 +254,10 @@ def _model(
     request: ReadRequest,
     inp: Inp,
     units: _Units,
-    drafts: tuple[dict[str, _Draft], dict[str, _Draft]],
+    drafts: tuple[dict[str, Draft], dict[str, Draft]],
 ) -> Model:
     nodes, links = drafts
-    drawing = layout.read_layout(inp, str.upper)
+    drawing = layout.read_layout(inp, _KEY)
     names, link_names = [node.name for node in nodes.values()], [link.name for link in links.values()]
     points = drawing.node_geometry(names)
     lines = drawing.link_geometry((link.name, *link.ends) for link in links.values())
@@ -304,7 +270,6 @@ def _model(
     points = layout.points_at(place.moved(points), [node.invert for node in nodes.values()])
     lines = layout.lines_at(place.moved(lines), starts, ends)
     system = request.system or System.DRAINAGE
-    identity: dict[str, Any] = {"system": system, "source": request.source, "drawing": drawing}
     account = {
         "flow_units": inp.option("FLOW_UNITS", "CFS"),
         "link_offsets": "elevation" if units.offsets_are_levels else "depth",
@@ -315,10 +280,13 @@ def _model(
         request.source,
         "swmm",
         place.placement,
-        nodes=[_made_node(n, point, **identity) for n, point in zip(nodes.values(), points, strict=True)],
+        nodes=[
+            _tagged_node(node, drawing).node(point, system, request.source)
+            for node, point in zip(nodes.values(), points, strict=True)
+        ],
         links=[
-            _made_link(link, line, levels, **identity)
-            for link, line, levels in zip(links.values(), lines, zip(starts, ends, strict=True), strict=True)
+            _tagged_link(link, drawing).link(line, levels, system, request.source)
+            for link, line, *levels in zip(links.values(), lines, starts, ends, strict=True)
         ],
         zones=subcatchments.zones(
             inp,
@@ -334,7 +302,7 @@ def _model(
     )
 
 
-def _end_level(node: _Draft, link: _Draft, units: _Units) -> float | None:
+def _end_level(node: Draft, link: Draft, units: _Units) -> float | None:
     """Return the level at the downstream end; only conduits name one, pumps, weirs and the like end at the invert."""
     return _level(node, link.offsets[1] if link.kind is LinkKind.CONDUIT else None, units)
 
@@ -344,53 +312,17 @@ def _service(tag: str) -> str | None:
     return next((service for word, service in _SERVICES.items() if word in words), None)
 
 
-def _made_node(draft: _Draft, point: Any, system: System, source: str, drawing: layout.Layout) -> Node:
-    tag = drawing.tag("node", draft.name)
-    kind = draft.kind
-    if tag:
-        draft.properties["tag"] = tag
-        if kind is NodeKind.MANHOLE and layout.tag_words(tag) & {"inlet", "雨水口", "雨水篦"}:
-            kind = NodeKind.INLET
-    return Node(
-        asset_id(source, "node", draft.name),
-        draft.name,
-        system,
-        kind,
-        point,
-        ground_m=draft.ground,
-        invert_m=draft.invert,
-        service=_service(tag),
-        properties=draft.properties,
-    )
+def _tagged_node(draft: Draft, drawing: layout.Layout) -> Draft:
+    """Return `draft` with the service that its tag names; a manhole tagged as one is an inlet."""
+    tag = draft.tagged(drawing, "node")
+    draft.service = _service(tag)
+    if draft.kind is NodeKind.MANHOLE and layout.tag_words(tag) & _INLET_TAGS:
+        draft.kind = NodeKind.INLET
+    return draft
 
 
-def _made_link(
-    draft: _Draft,
-    line: Any,
-    levels: tuple[float | None, float | None],
-    *,
-    system: System,
-    source: str,
-    drawing: layout.Layout,
-) -> Link:
-    tag = drawing.tag("link", draft.name)
-    if tag:
-        draft.properties["tag"] = tag
+def _tagged_link(draft: Draft, drawing: layout.Layout) -> Draft:
+    """Return `draft` with the service that its tag names, else the one that both its ends' tags name."""
     ends = {_service(drawing.tag("node", end)) for end in draft.ends}
-    start, end = (asset_id(source, "node", name) for name in draft.ends)
-    return Link(
-        asset_id(source, "link", draft.name),
-        draft.name,
-        system,
-        draft.kind,
-        line,
-        start=start,
-        end=end,
-        diameter_m=draft.height,
-        length_m=draft.length,
-        start_level_m=levels[0],
-        end_level_m=levels[1],
-        service=_service(tag) or (ends.pop() if len(ends) == 1 else None),
-        status=draft.status,
-        properties=draft.properties,
-    )
+    draft.service = _service(draft.tagged(drawing, "link")) or (ends.pop() if len(ends) == 1 else None)
+    return draft
