@@ -35,11 +35,6 @@ def collection(name: str, features: Iterable[Feature]) -> str:
     return head + ",\n".join(lines) + "\n]}\n"
 
 
-def ring(area: Polygon) -> list[list[tuple[float, float]]]:
-    """Return the coordinates of a polygon without holes, to the millimetre."""
-    return [[(round(x, 3), round(y, 3)) for x, y in area.exterior.coords]]
-
-
 def polygons(area: Polygon | MultiPolygon) -> tuple[str, object]:
     """Return geometry type and coordinates of an area, holes included, to the millimetre."""
     parts = area.geoms if isinstance(area, MultiPolygon) else [area]
@@ -71,13 +66,13 @@ def building_features(buildings: Sequence[Building]) -> Iterable[Feature]:
             "ground_m": b.ground_m,
             "compound": b.compound,
         }
-        yield properties, "Polygon", ring(b.footprint)
+        yield properties, *polygons(b.footprint)
 
 
 def zone_features(areas: Mapping[str, Polygon]) -> Iterable[Feature]:
     """Yield the district metered areas."""
     for name, area in areas.items():
-        yield {"id": name, "name": f"{name} 独立计量区", "kind": "dma"}, "Polygon", ring(area)
+        yield {"id": name, "name": f"{name} 独立计量区", "kind": "dma"}, *polygons(area)
 
 
 def gas_node_features(net: Net) -> Iterable[Feature]:

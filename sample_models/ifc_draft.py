@@ -100,6 +100,18 @@ class Draft:
             ParentContext=context,
             TargetView="MODEL_VIEW",
         )
+        self._stand(context, units[0], building)
+        self.project = self.rooted(
+            "IfcProject",
+            "project",
+            Name=title,
+            RepresentationContexts=[context],
+            UnitsInContext=self.new("IfcUnitAssignment", Units=units),
+        )
+        self._begin(building)
+
+    def _stand(self, context: Entity, metre: Entity, building: Building) -> None:
+        """Add the map conversion: the model's zero is the building's corner, its x axis the front."""
         crs = self.new(
             "IfcProjectedCRS",
             Name="EPSG:4549",
@@ -108,7 +120,7 @@ class Draft:
             VerticalDatum="1985国家高程基准",
             MapProjection="Gauss-Kruger",
             MapZone="CM 120E",
-            MapUnit=units[0],
+            MapUnit=metre,
         )
         self.new(
             "IfcMapConversion",
@@ -121,13 +133,9 @@ class Draft:
             XAxisOrdinate=round(math.sin(building.turn), 12),
             Scale=1.0,
         )
-        self.project = self.rooted(
-            "IfcProject",
-            "project",
-            Name=title,
-            RepresentationContexts=[context],
-            UnitsInContext=self.new("IfcUnitAssignment", Units=units),
-        )
+
+    def _begin(self, building: Building) -> None:
+        """Add site and building."""
         self.site = self.rooted("IfcSite", "site", Name=building.compound, ObjectPlacement=self.place(None))
         self.building = self.rooted(
             "IfcBuilding",

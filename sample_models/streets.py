@@ -180,11 +180,6 @@ def water_line(street: Street) -> float:
     return street.width_m / 2 - 3.2
 
 
-def supply_line(street: Street) -> float:
-    """Supply main from the works: beyond the distribution main, nearer the axis."""
-    return street.width_m / 2 - 6.0
-
-
 def sanitary_line(street: Street) -> float:
     """Sanitary drain: south and east of the axis."""
     return -2.4 if street.old else -2.0
