@@ -117,6 +117,15 @@ def _operations(settings: Settings) -> Iterator[Finding]:
     if devices:
         points = sum(len(device.points) for device in devices)
         yield Finding(Verdict.GOOD, "operations", f"{len(devices)} devices with {points} points")
+        district = settings.city.district
+        if others := {device.district for device in devices} - {district}:
+            count = sum(device.district != district for device in devices)
+            yield Finding(
+                Verdict.WARNING,
+                "operations",
+                f"{count} devices are of {', '.join(sorted(others))}; ingest listens to {district} only",
+                "set city.district",
+            )
     else:
         yield Finding(Verdict.WARNING, "operations", "no devices registered", "chengmai devices import FILE")
 

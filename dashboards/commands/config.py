@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from dashboards.settings import in_force, settings_of
+
+_PIPED_WIDTH = 160
+"""Columns when nobody's terminal says how wide it is."""
 
 
 def config(
@@ -21,9 +25,13 @@ def config(
         typer.echo(json.dumps([asdict(row) for row in rows], ensure_ascii=False, indent=1))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("setting", "value", "from", "meaning", box=None, pad_edge=False)
+    # Nothing is cut off, however narrow the terminal: a path is of no use without its end.
+    columns = [
+        Column(name, overflow="fold", no_wrap=name == "setting") for name in ("setting", "value", "from", "meaning")
+    ]
+    table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(row.key, row.value, row.origin, row.description)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)

@@ -18,6 +18,9 @@ from twin.errors import ChengmaiError
 _WORDED = {"system", "kind", "service", "status", "usage"}
 """Fields whose values are words of ours, too."""
 
+_REFERENCES = {"building", "storey"}
+"""Fields that hold the id of another asset whose name says more."""
+
 
 def register(app: Dash, sources: Sources) -> None:
     """Attach the card's callback to `app`."""
@@ -58,10 +61,20 @@ def _card(sources: Sources, selection: dict[str, Any], text: Mapping[str, str]) 
                 title = str(known.get("name") or asset)
             else:
                 shown.append(html.H3(text["stands_on"]))
-            shown.append(_list(known.items(), text))
+            shown.append(_list(((name, _named(sources, name, value)) for name, value in known.items()), text))
             if theirs := properties(found):
                 shown += [html.H3(text["in_the_file"]), _list(theirs.items(), text)]
     return False, title, shown or [html.Span(text["nothing_known"])]
+
+
+def _named(sources: Sources, field: str, value: Any) -> Any:
+    """Return the name of the building or storey that a field refers to; other values stay as they are."""
+    if field not in _REFERENCES:
+        return value
+    try:
+        return getattr(sources.city.asset(value), "name", "") or value
+    except ChengmaiError:
+        return value  # its id says where to look, too
 
 
 def _of_device(device: Device) -> list[tuple[str, str]]:

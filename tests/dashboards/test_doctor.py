@@ -1,6 +1,7 @@
 """The doctor: it names what is wrong and what to type, and one failed check never hides the next."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ from typer.testing import CliRunner
 from dashboards.commands.doctor import doctor
 from dashboards.doctor import Verdict, examine
 from dashboards.settings import SettingsSource, load
+from sensors.device import Device, DeviceId, Point
 from sensors.operations import connect
+from sensors.registry import Registry
+from twin.asset import System
 from twin.city import City
 from twin.errors import SettingsError
 
@@ -90,3 +94,17 @@ def test_the_command_ends_with_status_1_when_something_is_wrong(tmp_path: Path, 
         assert {row["verdict"] for row in json.loads(result.stdout)} >= {"✓", "✗"}
     else:
         assert "→ chengmai up" in result.stdout
+
+
+def test_devices_of_a_district_that_ingest_does_not_listen_to_are_named(tmp_path: Path):
+    settings = settings_in(tmp_path, "[city]\ndistrict = 'main'\n")
+    point = Point("pressure", "pressure", "MPa")
+    device = Device(DeviceId("WP-0001"), "hewan", System.WATER, (point,), timedelta(seconds=60))
+    engine = connect(settings.operations_url())
+    Registry(engine).put([device])
+    engine.dispose()
+
+    found = [finding for finding in examine(lambda: settings) if finding.subject == "operations"]
+
+    assert [finding.verdict for finding in found] == [Verdict.GOOD, Verdict.WARNING]
+    assert "1 devices are of hewan; ingest listens to main only" in found[1].found
