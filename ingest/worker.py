@@ -176,8 +176,8 @@ class Worker:
         """Stop the whole worker when one of its threads fails for a reason nobody foresaw: a half-dead one lies."""
         try:
             body()
-        except Exception as error:
-            logger.exception("ingest_thread_failed", thread=threading.current_thread().name)
+        except Exception as error:  # noqa: BLE001  # `run` raises it again, with its traceback
+            logger.warning("ingest_thread_failed", thread=threading.current_thread().name)
             self._failure = error
             stop.set()
 

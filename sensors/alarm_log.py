@@ -19,7 +19,7 @@ from sensors.detection import Detection, DetectionKind, Key, Subject
 from sensors.device import DeviceId
 from sensors.operations import advance, alarms, counter, devices, reading, transitions, writing
 from twin.asset import AssetId
-from twin.errors import StaleError, UnknownError
+from twin.errors import InputError, StaleError, UnknownError
 
 _CHUNK = 500
 """Subjects named in one query; SQLite takes 32,766 parameters, PostgreSQL plans short lists better."""
@@ -79,8 +79,10 @@ class AlarmLog:
     def acknowledge(self, alarm_id: int, *, by: str, comment: str = "", version: int) -> Alarm:
         """Acknowledge an alarm as the person `by`, who saw its `version`; return it.
 
-        UnknownError for no such alarm, StaleError where it has changed since that version.
+        UnknownError for no such alarm, StaleError where it has changed since that version, InputError for nobody.
         """
+        if not by.strip():
+            raise InputError("nobody acknowledges", where=f"alarm {alarm_id}", expected="a name")
         with writing(self._engine) as connection:
             changes = _Changes(connection)
             alarm = _one(connection, alarm_id)

@@ -6,6 +6,7 @@ import json
 import math
 import threading
 from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -56,7 +57,10 @@ def replay(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Publish a recorded table as devices would, wait until receipts cover it, and say what became of it."""
+    """Publish a recorded table as devices would, wait until receipts cover it, and say what became of it.
+
+    Exit status 1 when the store was compared (--with-ingest) and does not hold every reading as it was recorded.
+    """
     from ingest.recording import read_recording
 
     settings = settings_of(ctx)
@@ -87,6 +91,8 @@ def replay(
         if with_ingest:
             report |= _settled(settings, recording, devices)
     _tell(report, as_json=as_json)
+    if "store" in report and report["store"]["once"] != report["store"]["expected"]:
+        raise typer.Exit(1)
 
 
 def _zones() -> set[str]:
@@ -180,14 +186,13 @@ def _ingest(settings: Settings, district: str) -> Generator[None]:
     """Run ingest in this process, on the recording's clock."""
     stop = threading.Event()
     city = settings.model_copy(update={"city": settings.city.model_copy(update={"district": district})})
-    with worker_of(city, recording_clock(settings)) as worker:
-        thread = threading.Thread(target=worker.run, args=(stop,), name="ingest")
-        thread.start()
+    with worker_of(city, recording_clock(settings)) as worker, ThreadPoolExecutor(1, "ingest") as pool:
+        running = pool.submit(worker.run, stop)
         try:
             yield
         finally:
             stop.set()
-            thread.join()
+            running.result()  # what made it fail, if it did, says more than the receipts that never came
 
 
 def _run(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from ingest.broker import EmbeddedBroker
 from ingest.mqtt import Address, Version
+from twin.errors import InputError
 
 from .conftest import City, pressure_device, wait_until
 
@@ -201,3 +204,24 @@ def test_embedded_broker_carries_the_same_path_by_mqtt_3(tmp_path, field_device)
             assert worker._connection.version is Version.MQTT_3_1_1
         assert len(city.stored(device)) == 50
         city.close()
+
+
+def test_a_thread_that_fails_ends_the_worker_with_its_error(city, field_device, monkeypatch):
+    (device,) = city.register("WP-1")
+
+    def damaged(_batch):
+        raise InputError("file is not a database", where="readings.sqlite", code="E_FORMAT")
+
+    monkeypatch.setattr(city.store, "write", damaged)
+    stop = threading.Event()
+    worker = city.new_worker()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(worker.run, stop)
+        try:
+            wait_until(lambda: worker._connection.connected)
+            field_device(city.address, device).send_values(1, range(3), NOW)
+            with pytest.raises(InputError, match="not a database"):
+                running.result(30)
+            assert stop.is_set()
+        finally:
+            stop.set()

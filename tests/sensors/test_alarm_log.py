@@ -14,7 +14,7 @@ from sensors.alarm_log import AlarmLog
 from sensors.clock import SystemClock
 from sensors.detection import Subject
 from sensors.operations import alarms, connect, transitions, writing
-from twin.errors import StaleError, UnknownError
+from twin.errors import InputError, StaleError, UnknownError
 
 
 @pytest.fixture
@@ -100,6 +100,13 @@ def test_acknowledging_twice_is_once(log, seen):
     done = log.acknowledge(alarm.id, by="li", comment="on the way", version=1)
     assert log.acknowledge(alarm.id, by="wang", version=done.version) == done
     assert log.transitions(alarm.id)[-1].comment == "on the way"
+
+
+def test_nobody_cannot_acknowledge(log, seen):
+    (alarm,) = log.apply([seen(0)])
+    with pytest.raises(InputError, match="a name"):
+        log.acknowledge(alarm.id, by=" ", version=1)
+    assert not log.get(alarm.id).acknowledged
 
 
 def test_unknown_alarm_is_said(log):
