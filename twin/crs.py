@@ -123,13 +123,18 @@ def in_area_of_use(crs: CRS, easting: float, northing: float) -> bool:
     return (longitude - area.west + margin) % 360 <= span
 
 
-def area_deg(crs: CRS, bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """Return west, south, east, north in degrees of min x, min y, max x, max y in `crs`; CrsError off the globe."""
+def area_deg(crs: CRS, bounds: tuple[float, float, float, float], where: str = "") -> tuple[float, float, float, float]:
+    """Return west, south, east, north in degrees of min x, min y, max x, max y in `crs`.
+
+    Raises CrsError, naming `where` the coordinates come from, where they are off the globe.
+    """
     x, y = np.meshgrid(np.linspace(bounds[0], bounds[2], 3), np.linspace(bounds[1], bounds[3], 3))
     longitude, latitude = to_lonlat(crs, x.ravel(), y.ravel())
     if not (np.isfinite(longitude).all() and np.isfinite(latitude).all()) or abs(latitude).max() > 90:
         shown = ", ".join(f"{value:.10g}" for value in bounds)
-        raise CrsError(f"coordinates {shown} do not fit {crs.name}", expected="the CRS that the data is in")
+        raise CrsError(
+            f"coordinates {shown} do not fit {crs.name}", where=where, expected="the CRS that the data is in"
+        )
     return float(longitude.min()), float(latitude.min()), float(longitude.max()), float(latitude.max())
 
 

@@ -37,3 +37,12 @@ def test_refused_file_is_one_line_on_standard_error_and_exit_status_one(tmp_path
     assert told.stdout == ""
     assert told.stderr.count("\n") == 1
     assert "E_MISSING" in told.stderr
+
+
+def test_reason_that_keeps_a_file_out_of_place_is_told(tmp_path: Path) -> None:
+    town, city = tmp_path / "town.inp", tmp_path / "c.gpkg"
+    town.write_text(SMALL.format(units="LPS"), "utf-8")
+    run("load", town, "--city", city, "--crs", "4549")
+    told = run("load", town, "--city", city, "--crs", "4547")
+    assert "quarantined" in told.stdout
+    assert "outside the area of use of the city's" in told.stdout

@@ -3,12 +3,14 @@
 import pickle
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import ifcopenshell
 import ifcopenshell.guid
 import pytest
 
+from twin.city import City
 from twin.errors import InputError
 from twin.model import Decision, ReadRequest
 from twin.readers.ifc import IfcReader
@@ -206,6 +208,8 @@ def test_release_candidates_are_read_under_a_recorded_alias(tmp_path, schema):
         (lambda body: body.replace(b"FILE_SCHEMA", b"FILE_NOTHING"), "E_FORMAT"),
         (lambda body: body.replace(b"'Site'", b"'\xff\xff'"), "E_ENCODING"),
         (lambda body: body.replace(b"IFCPROJECT(", b"IFCBUILDING("), "E_FORMAT"),
+        (lambda body: body.replace(b"IFCCARTESIANPOINT((0.,0.,0.))", b"IFCCARTESIANPOINT((NaN,0.,0.))"), "E_FORMAT"),
+        (lambda body: body.replace(b"IFCCARTESIANPOINT((0.,0.,0.))", b"IFCCARTESIANPOINT((1.E400,0.,0.))"), "E_FORMAT"),
     ],
 )
 def test_a_broken_file_is_refused_with_one_line(tmp_path, change, code):
@@ -216,6 +220,19 @@ def test_a_broken_file_is_refused_with_one_line(tmp_path, change, code):
     assert refused.value.code == code
     assert "small.ifc" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_products_without_a_global_id_go_by_their_number_and_are_told(tmp_path):
+    small = Small()
+    for pipe in small.pipes:
+        pipe.GlobalId = None
+    model = read(small.save(tmp_path))
+    numbers = [f"small.ifc:element:#{pipe.id()}" for pipe in small.pipes]
+    assert [element.id for element in model.elements if element.ifc_class == "IfcPipeSegment"] == numbers
+    assert [issue.code for issue in model.issues] == ["W_GUID"]
+    with City.create(tmp_path / "c.gpkg", None) as city:
+        city.replace(model, datetime(2026, 1, 2, tzinfo=UTC))
+        assert [issue.code for issue in city.sources()[0].issues] == ["W_GUID"]
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 
 from twin.georeference import place
 from twin.model import Issue, Model, ReadRequest
-from twin.readers.ifc_assets import IfcContent, buildings, elements, spaces, storeys
+from twin.readers.ifc_assets import IfcContent, buildings, elements, guid, spaces, storeys
 from twin.readers.ifc_file import IfcSource, is_ifc, open_ifc
 from twin.readers.ifc_geometry import Geometry, geometry
 from twin.readers.ifc_properties import definitions
@@ -66,6 +66,7 @@ def _anchor(meshed: Geometry) -> tuple[float, float, float]:
         for surface in _all(meshed)
         if len(surface.positions)
     ]
+    boxes = [box for box in boxes if np.isfinite(box).all()]
     if not boxes:
         return (0.0, 0.0, 0.0)
     low = np.min([box[0] for box in boxes], axis=0)
@@ -93,7 +94,7 @@ def _glb(file: ifcopenshell.file, meshed: Geometry, anchor: tuple[float, float, 
             Surface(len(table), each.colour, each.positions - np.array(anchor), each.normals, each.triangles)
             for each in surfaces
         )
-        table.append((product.GlobalId, product.is_a(), product.Name or ""))
+        table.append((guid(product), product.is_a(), product.Name or ""))
     return glb(drawn, table)
 
 
@@ -105,6 +106,10 @@ def _about(opened: IfcSource) -> list[Issue]:
         issues.append(
             Issue("W_ENCODING", f"strings hold raw {opened.encoding} bytes, which ISO 10303-21 does not allow")
         )
+    nameless = [product for product in opened.file.by_type("IfcProduct") if not product.GlobalId]
+    if nameless:
+        shown = ", ".join(f"{product.is_a()} #{product.id()}" for product in nameless[:3])
+        issues.append(Issue("W_GUID", f"{len(nameless)} products without a GlobalId go by their number: {shown}"))
     return issues
 
 

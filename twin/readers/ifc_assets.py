@@ -29,6 +29,11 @@ ENVELOPE = ("IfcWall", "IfcSlab", "IfcCurtainWall", "IfcColumn", "IfcFooting")
 NOT_ELEMENTS = ("IfcFeatureElement", "IfcVirtualElement")
 
 
+def guid(entity: entity_instance) -> str:
+    """Return the GlobalId of `entity`, or its step number (``#12``) where a faulty file gives it none."""
+    return entity.GlobalId or f"#{entity.id()}"
+
+
 @dataclass(frozen=True, slots=True)
 class IfcContent:
     """Everything read from one file that its assets are made of. `unit_m` is metres a model unit."""
@@ -44,7 +49,7 @@ class IfcContent:
 
     def id(self, table: str, entity: entity_instance | None) -> AssetId | None:
         """Return the asset id of `entity`, None for none."""
-        return None if entity is None else asset_id(self.source, table, entity.GlobalId)
+        return None if entity is None else asset_id(self.source, table, guid(entity))
 
     def origin(self, entity: entity_instance) -> NDArray[np.float64] | None:
         """Return where the placement of `entity` puts its origin, in the model's frame, metres.
@@ -61,7 +66,7 @@ class IfcContent:
             return ifcopenshell.util.placement.get_local_placement(placement)[:3, 3] * self.unit_m
         except (TypeError, ValueError):
             raise InputError(
-                f"the placement of {entity.is_a()} {entity.GlobalId} is no three numbers a point",
+                f"the placement of {entity.is_a()} {guid(entity)} is no three numbers a point",
                 where=f"{self.source} #{placement.id()}",
                 expected="IfcCartesianPoint with three coordinates",
                 code="E_FORMAT",
@@ -69,7 +74,7 @@ class IfcContent:
 
     def name(self, entity: entity_instance) -> str:
         """Return the name of `entity`, else its long name, else its class and GlobalId."""
-        return entity.Name or getattr(entity, "LongName", None) or f"{entity.is_a()} {entity.GlobalId}"
+        return entity.Name or getattr(entity, "LongName", None) or f"{entity.is_a()} {guid(entity)}"
 
 
 def elements(content: IfcContent) -> list[Element]:
@@ -79,7 +84,7 @@ def elements(content: IfcContent) -> list[Element]:
         for entity in content.file.by_type("IfcElement")
         if not any(entity.is_a(barred) for barred in NOT_ELEMENTS)
     ]
-    guids = {entity.id(): entity.GlobalId for entity in chosen}
+    guids = {entity.id(): guid(entity) for entity in chosen}
     origins = [content.origin(entity) for entity in chosen]
     placed = content.frame.apply(
         np.array([np.zeros(3) if origin is None else origin for origin in origins]).reshape(-1, 3)
@@ -128,7 +133,7 @@ def storeys(content: IfcContent) -> list[Storey]:
     """Return the storeys with the level of their placement, else of their Elevation above the building."""
     return [
         Storey(
-            id=asset_id(content.source, "storey", entity.GlobalId),
+            id=asset_id(content.source, "storey", guid(entity)),
             name=content.name(entity),
             building=content.id("building", content.tree.ancestor(entity, "IfcBuilding")),
             elevation_m=_level(content, entity),
@@ -153,7 +158,7 @@ def spaces(content: IfcContent) -> list[Space]:
         properties = content.said.of(entity)
         found.append(
             Space(
-                id=asset_id(content.source, "space", entity.GlobalId),
+                id=asset_id(content.source, "space", guid(entity)),
                 name=content.name(entity),
                 storey=content.id("storey", content.tree.ancestor(entity, "IfcBuildingStorey")),
                 long_name=entity.LongName,
@@ -210,7 +215,7 @@ def _building(
     if top is not None:
         top += content.frame.origin[2] - content.frame.anchor[2]
     return Building(
-        id=asset_id(content.source, "building", entity.GlobalId),
+        id=asset_id(content.source, "building", guid(entity)),
         name=content.name(entity),
         footprint=None if shape is None else _moved(content.frame, shape),
         ground_m=level,

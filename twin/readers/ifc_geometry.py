@@ -142,7 +142,7 @@ def _mesh_alone(settings: Any, product: entity_instance, shapes: _Shapes, result
     except RuntimeError as error:
         result.failed += 1
         reason = str(error).partition(". Product:")[0].strip()
-        result.issues.append(Issue("E_GEOMETRY", f"{product.is_a()}: {reason}", product.GlobalId))
+        result.issues.append(Issue("E_GEOMETRY", f"{product.is_a()}: {reason}", product.GlobalId or ""))
         return
     shapes.take(shape, result)
     _count(product, result)
@@ -157,7 +157,7 @@ def _count(product: entity_instance, result: Geometry) -> None:
         Issue(
             "E_EMPTY_GEOMETRY",
             f"{product.is_a()}: its body has no surface, or its openings leave none",
-            product.GlobalId,
+            product.GlobalId or "",
         )
     )
 

@@ -46,7 +46,7 @@ def position(
     name = reference.label(target)
     if flat.equals(target):
         return Position(Placement(Decision.PLACED, stated, crs=name, accuracy_m=0.0))
-    operation = reference.transformation(flat, target, reference.area_deg(flat, bounds))
+    operation = reference.transformation(flat, target, reference.area_deg(flat, bounds, request.source))
     there = operation.points(east, north)
     if not reference.in_area_of_use(target, float(there[0]), float(there[1])):
         why = f"({east:.10g}, {north:.10g}) in {flat.name} is outside the area of use of the city's {target.name}"
