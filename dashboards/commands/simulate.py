@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dashboards.commands.ingest import address_of
 from dashboards.settings import Settings, clock_of, settings_of
 
 if TYPE_CHECKING:
-    from ingest.mqtt import Address
     from sensors.clock import Clock
 
 
@@ -61,7 +61,7 @@ def simulate(
 
     player = Player(
         model,
-        _broker(settings),
+        address_of(settings),
         clock,
         settings.resolve(Path("devices-state.json")),
         interval=timedelta(seconds=settings.simulation.interval_s),
@@ -96,7 +96,7 @@ def fault(
     if state not in ("on", "off"):
         raise InputError(f"{state!r} is no state", expected="on or off")
     settings = settings_of(ctx)
-    address = _broker(settings)
+    address = address_of(settings)
     name = f"fault-{datetime.now(UTC).timestamp():.0f}"
     version = negotiate(address, _PATIENCE_S)
     connection = Connection(address, name, clean=True, manual_ack=False, version=version, quiet=True).start()
@@ -112,13 +112,6 @@ def fault(
 
 
 _PATIENCE_S = 5.0
-
-
-def _broker(settings: Settings) -> Address:
-    from ingest.mqtt import Address
-
-    mqtt = settings.mqtt
-    return Address.parse(mqtt.url, mqtt.username, mqtt.password.get_secret_value())
 
 
 def _clock(settings: Settings, speed: float | None) -> Clock:

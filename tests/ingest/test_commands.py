@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from dashboards.commands import simulate
+from dashboards.settings import clock_of, load
 from ingest.mqtt import Address, Connection
 from ingest.spool import Spool
 
@@ -29,6 +31,29 @@ def command(path: Path, *arguments: str) -> list[str]:
 
 def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(path, *arguments), capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_a_speed_of_the_devices_alone_names_the_clock_that_the_other_parts_need(capsys, monkeypatch):
+    clock = simulate._clock(load(), 20.0)
+    words = [word.partition("=") for word in capsys.readouterr().err.split() if word.startswith("CHENGMAI_")]
+    for name, _, value in words:
+        monkeypatch.setenv(name, value)
+    shared = clock_of(load())
+    assert (shared.epoch, shared.started, shared.speed) == (clock.epoch, clock.started, 20.0)
+
+
+@pytest.mark.slow
+def test_a_second_ingest_on_one_spool_is_one_clear_line(tmp_path):
+    with Spool(tmp_path / "spool.sqlite").owned():
+        refused = run(settings(tmp_path, free_port(), "twice"), "ingest")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "another ingest has it" in refused.stderr
+
+
+def test_a_fault_without_a_broker_is_one_clear_line(tmp_path):
+    refused = run(settings(tmp_path, free_port(), "nobody"), "fault", "burst", "on")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "expected a broker" in refused.stderr
 
 
 @pytest.mark.slow
