@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import orjson
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from dashboards.city_view import CityView, facts, properties
@@ -20,6 +20,9 @@ from twin.errors import BusyError, ChengmaiError, InputError, RefusedError, Stal
 FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
 FRESH = {"cache-control": "no-cache"}
 MAX_BODY = 16 * 1024
+
+AlarmNumber = Annotated[int, Path(ge=0, lt=2**63)]
+"""The number of an alarm, as a database can hold it."""
 
 _STATUS: dict[type[ChengmaiError], int] = {
     UnknownError: 404,
@@ -165,11 +168,11 @@ def _alarm_routes(alarms: AlarmLog, observer: Observer, broadcast: Broadcast) ->
         return answer([] if situation is None else list(situation.alarms.values()))
 
     @router.get("/api/v1/alarms/{alarm}")
-    def one(alarm: int) -> Response:
+    def one(alarm: AlarmNumber) -> Response:
         return answer(observer.row(alarms.get(alarm)))
 
     @router.post("/api/v1/alarms/{alarm}/acknowledge")
-    async def acknowledge(alarm: int, request: Request) -> Response:
+    async def acknowledge(alarm: AlarmNumber, request: Request) -> Response:
         body = bytearray()
         async for chunk in request.stream():
             body += chunk

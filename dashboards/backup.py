@@ -24,6 +24,8 @@ from twin.errors import BusyError, InputError
 
 MANIFEST = "manifest.json"
 _BUSY_S = 30.0
+_JOURNALS = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database: one that is left from another would be played into the restored file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,9 @@ def back_up(settings: Settings, folder: Path, at: datetime) -> list[Saved]:
     folder.mkdir(parents=True, exist_ok=True)
     saved: list[Saved] = []
     for part, path in sources:
-        target = folder / path.name
+        target = folder / f"{part}{path.suffix}"  # by what it holds: two parts may have one file name in two folders
         _copy_database(path, target)
-        saved.append(Saved(part, path.name, target.stat().st_size, _sha256(target)))
+        saved.append(Saved(part, target.name, target.stat().st_size, _sha256(target)))
     manifest = {
         "format": 1,
         "made": at.isoformat(),
@@ -98,8 +100,9 @@ def restore(settings: Settings, folder: Path) -> list[Saved]:
             raise InputError(
                 f"the settings keep {one.part} on a server", where=str(folder / one.name), expected="a file URL"
             )
-        if target.exists():
-            raise BusyError("exists already", where=str(target), expected="no such file: move it away first")
+        for old in (target, *(target.with_name(target.name + journal) for journal in _JOURNALS)):
+            if old.exists():
+                raise BusyError("exists already", where=str(old), expected="no such file: move it away first")
     for one in saved:
         target = targets[one.part]
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -131,7 +134,7 @@ def _copy_database(source: Path, target: Path) -> None:
     """Copy one SQLite database as of one moment, readers and writers going on meanwhile."""
     try:
         with (
-            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=_BUSY_S)) as origin,
+            closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)) as origin,
             closing(sqlite3.connect(target)) as copy,
         ):
             origin.backup(copy)

@@ -15,6 +15,7 @@ import shapely
 from pyproj import Proj
 from shapely.geometry.base import BaseGeometry
 
+from sensors.clock import to_ms
 from sensors.device import Device
 from twin import crs as reference
 from twin.asset import Asset
@@ -153,7 +154,8 @@ class CityView:
 
     def _drawing(self, revision: int) -> _Drawn:
         city, crs = self._open(), self.crs
-        address = f"/tiles/{{z}}/{{x}}/{{y}}.mvt?revision={revision}"
+        edition = _edition(city, revision)
+        address = f"/tiles/{{z}}/{{x}}/{{y}}.mvt?revision={edition}"
         sensors = "/api/v1/map/sensors"
         if city is None or crs is None:
             return _Drawn(CityMapDescription(revision, None, address, sensors, ()), None)
@@ -163,8 +165,14 @@ class CityView:
             return _Drawn(CityMapDescription(revision, None, address, sensors, ()), None)
         west, south, east, north = tiles.bounds_lonlat
         bounds = (west - MARGIN_DEGREES, south - MARGIN_DEGREES, east + MARGIN_DEGREES, north + MARGIN_DEGREES)
-        models = _models(city, crs, layers["buildings"], revision)
+        models = _models(city, crs, layers["buildings"], edition)
         return _Drawn(CityMapDescription(revision, bounds, address, sensors, models), tiles)
+
+
+def _edition(city: City | None, revision: int) -> str:
+    """Return what browsers keep tiles and models under: a city made anew counts its revisions from 1 again."""
+    loaded = max((row.loaded for row in city.sources()), default=None) if city else None
+    return f"{revision}-{to_ms(loaded)}" if loaded else str(revision)
 
 
 def _frame(city: City, name: str) -> gpd.GeoDataFrame:
@@ -173,7 +181,7 @@ def _frame(city: City, name: str) -> gpd.GeoDataFrame:
     return frame
 
 
-def _models(city: City, crs: str, buildings: gpd.GeoDataFrame, revision: int) -> list[Model]:
+def _models(city: City, crs: str, buildings: gpd.GeoDataFrame, edition: str) -> list[Model]:
     """Return the placed models; their rotation is from grid east, the map's from true east (meridian convergence)."""
     projection = Proj(reference.parse(crs))
     models: list[Model] = []
@@ -189,7 +197,7 @@ def _models(city: City, crs: str, buildings: gpd.GeoDataFrame, revision: int) ->
         models.append(
             Model(
                 source=row.source,
-                url=f"/models/{row.source}.glb?revision={revision}",
+                url=f"/models/{row.source}.glb?revision={edition}",
                 lng_lat=(longitude, latitude),
                 height_m=0.0,  # the map is flat: ground is zero everywhere
                 rotation_deg=mesh.rotation_deg - factors.meridian_convergence,

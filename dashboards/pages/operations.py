@@ -203,7 +203,7 @@ def _alarms(text: Mapping[str, str]) -> Component:
         {"field": "level", "headerName": text["level"], "width": 64, "cellRenderer": "AlarmLevel"},
         {"field": "onset", "headerName": text["time"], "width": 90, "cellRenderer": "AlarmTime"},
         {"field": "zh", "headerName": text["what"], "flex": 1, "minWidth": 150, "cellRenderer": "AlarmText"},
-        {"field": "version", "headerName": text["acknowledge"], "width": 104, "cellRenderer": "AlarmAcknowledge"},
+        {"field": "version", "headerName": text["acknowledge_short"], "width": 104, "cellRenderer": "AlarmAcknowledge"},
     ]
     grid = dag.AgGrid(
         id="alarms",

@@ -125,6 +125,10 @@ def test_a_foreign_name_that_points_here_is_refused(server: Server) -> None:
     assert ask(server, "api/v1/alarms", Host=f"localhost:{server.port}")[0] == 200
 
 
+def test_an_alarm_number_that_no_database_holds_is_refused(server: Server) -> None:
+    assert ask(server, f"api/v1/alarms/{10**23}")[0] == 422
+
+
 def test_another_sites_page_gets_no_live_channel(server: Server) -> None:
     url = f"ws://127.0.0.1:{server.port}/live"
     with pytest.raises(InvalidStatus, match="403"):

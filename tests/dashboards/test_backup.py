@@ -133,3 +133,32 @@ def test_the_manifest_says_what_is_kept_on_servers(tmp_path: Path):
     manifest = json.loads((tmp_path / "backup" / MANIFEST).read_text("utf-8"))
     assert [one["part"] for one in manifest["files"]] == ["city"]
     assert "influx backup" in manifest["elsewhere"][0]
+
+
+@pytest.mark.parametrize("journal", ["-wal", "-shm", "-journal"])
+def test_a_journal_left_from_another_database_is_not_played_into_the_restored_one(tmp_path: Path, journal: str):
+    old, new = city_in(tmp_path / "old"), city_in(tmp_path / "new")
+    fill(old.home / "readings.sqlite")
+    back_up(old, tmp_path / "backup", AT)
+    (new.home / f"readings.sqlite{journal}").write_bytes(b"left over")
+
+    with pytest.raises(BusyError, match=journal):
+        restore(new, tmp_path / "backup")
+
+    assert not (new.home / "readings.sqlite").exists()
+
+
+def test_two_parts_with_one_file_name_in_folders_with_odd_names_are_both_kept(tmp_path: Path):
+    home = tmp_path / "100% #1?"
+    home.mkdir()
+    file = home / "chengmai.toml"
+    file.write_text("[store]\nurl = 'sqlite:a/x.sqlite'\n[ingest]\nspool = 'b/x.sqlite'\n", "utf-8")
+    settings = load(file)
+    for folder, rows in (("a", 1), ("b", 2)):
+        (home / folder).mkdir()
+        fill(home / folder / "x.sqlite", rows)
+
+    back_up(settings, tmp_path / "backup", AT)
+
+    assert content(tmp_path / "backup" / "readings.sqlite") == [(0,)]
+    assert content(tmp_path / "backup" / "spool.sqlite") == [(0,), (1,)]
