@@ -74,11 +74,12 @@ def test_ifc_and_networks_come_into_one_new_city(tmp_path: Path, data: Path) -> 
 def test_one_refused_file_stops_no_other_and_is_told(tmp_path: Path, town: Path) -> None:
     (tmp_path / "empty.inp").touch()
     (tmp_path / "photo.png").write_bytes(b"\x89PNG")
-    bad = [tmp_path / "none.inp", tmp_path / "empty.inp", tmp_path / "photo.png"]
+    os.mkfifo(tmp_path / "pipe.inp")
+    bad = [tmp_path / name for name in ("none.inp", "empty.inp", "photo.png", "pipe.inp")]
     receipts = load([*bad, town], tmp_path / "c.gpkg", at=NOW)
-    assert [r.errors[0].code for r in receipts[:3]] == ["E_MISSING", "E_EMPTY", "E_FORMAT"]
+    assert [r.errors[0].code for r in receipts[:4]] == ["E_MISSING", "E_EMPTY", "E_FORMAT", "E_FORMAT"]
     assert all("\n" not in receipt.line() for receipt in receipts)
-    assert not receipts[3].refused
+    assert not receipts[4].refused
 
 
 def test_nothing_read_makes_no_city(tmp_path: Path) -> None:

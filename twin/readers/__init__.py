@@ -27,8 +27,9 @@ def reader_for(path: Path) -> tuple[str, ModelReader]:
     knows it.
     """
     try:
-        if path.is_dir():
-            raise InputError("is a folder", where=str(path), expected="a file", code="E_FORMAT")
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            what = "is a folder" if path.is_dir() else "is no plain file"
+            raise InputError(what, where=str(path), expected="a file", code="E_FORMAT")
         with path.open("rb") as file:
             first = file.read(1)
     except FileNotFoundError:

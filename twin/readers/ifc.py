@@ -31,7 +31,7 @@ class IfcReader:
         return is_ifc(path)
 
     def read(self, path: Path, request: ReadRequest) -> Model:
-        """Read `path` whole; raises InputError (E_MISSING, E_EMPTY, E_FORMAT, E_TRUNCATED, E_ENCODING, E_SCHEMA).
+        """Read `path` whole; raises InputError with the codes of `twin.readers.ifc_file.open_ifc`.
 
         The kernel's own prints are kept off standard output by turning file descriptor 1 away meanwhile, so several
         files are read in processes, not threads.

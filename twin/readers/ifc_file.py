@@ -61,7 +61,7 @@ def is_ifc(path: Path) -> bool:
 
 
 def open_ifc(path: Path) -> IfcSource:
-    """Open `path`; raises InputError with E_MISSING, E_EMPTY, E_FORMAT, E_TRUNCATED, E_ENCODING or E_SCHEMA."""
+    """Open `path`; raises InputError with E_MISSING, E_READ, E_EMPTY, E_FORMAT, E_TRUNCATED, E_ENCODING or E_SCHEMA."""
     content = _bytes_of(path)
     body = content.removeprefix(BYTE_ORDER_MARK)
     declared = _declared_schema(path, body)
@@ -85,7 +85,7 @@ def _bytes_of(path: Path) -> bytes:
     except FileNotFoundError:
         raise InputError("no such file", where=str(path), code="E_MISSING") from None
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=str(path), code="E_MISSING") from error
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path), code="E_READ") from error
     if not content.strip():
         raise InputError("the file is empty", where=str(path), expected="an IFC file", code="E_EMPTY")
     return content
