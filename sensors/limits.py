@@ -5,6 +5,7 @@ Numbers stand in the file in the unit of their row and here in SI, except shares
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from twin.errors import RefusedError, SettingsError
 
 LevelName: TypeAlias = Literal["red", "orange", "yellow", "blue"]
 LEVELS: Mapping[str, int] = {"red": 1, "orange": 2, "yellow": 3, "blue": 4}
+
+_FURTHEST_H = 14
+"""No time zone is further from UTC (IANA: Pacific/Kiritimati)."""
 
 Share: TypeAlias = Literal["crown_m", "depth_m"]
 
@@ -212,8 +216,10 @@ def _check(read: _File, where: str) -> None:
                 raise SettingsError("stands twice", where=place, expected="each rule, or quantity and system, once")
             seen.add(key)
             _check_row(row, place)
-    if read.silence.intervals <= 0 or read.silence.grace_s < 0:
+    if not 0 < read.silence.intervals < math.inf or not 0 <= read.silence.grace_s < math.inf:
         raise SettingsError("is not positive", where=f"{where}: silence", expected="intervals > 0, grace_s >= 0")
+    if not abs(read.calendar.utc_offset_h) <= _FURTHEST_H:
+        raise SettingsError("is no offset", where=f"{where}: calendar", expected=f"at most {_FURTHEST_H} hours")
 
 
 def _check_row(row: _Row, place: str) -> None:
@@ -222,7 +228,7 @@ def _check_row(row: _Row, place: str) -> None:
     except RefusedError as error:
         raise SettingsError(error.what, where=place, expected=error.expected) from None
     for name in ("hysteresis", "delay_on_s", "delay_off_s", "tolerance", "readings", "duration_s", "least", "share"):
-        if getattr(row, name, 0.0) < 0:
+        if not 0 <= getattr(row, name, 0.0) < math.inf:  # TOML has nan and inf
             raise SettingsError(f"{name} is {getattr(row, name)}", where=place, expected="0 or more")
     if isinstance(row, RateRow | SeasonalRow) and row.least == 0:
         raise SettingsError("least is 0", where=place, expected="more than 0")
@@ -234,8 +240,8 @@ def _check_steps(row: LimitRow, place: str) -> None:
     """Refuse steps that do not become worse in both level and value: the commonest slip in such a file."""
     if not row.rule.endswith(f"_{row.side}"):
         raise SettingsError(f"is {row.side}", where=place, expected=f"a rule called …_{row.side}")
-    if not row.steps:
-        raise SettingsError("has no steps", where=place, expected="at least one")
+    if not row.steps or not all(math.isfinite(step.at) for step in row.steps):
+        raise SettingsError("has no steps, or one at no number", where=place, expected="at least one, at numbers")
     sign = 1 if row.side == "high" else -1
     for mild, worse in zip(row.steps, row.steps[1:], strict=False):
         if LEVELS[worse.level] >= LEVELS[mild.level] or sign * worse.at <= sign * mild.at:
