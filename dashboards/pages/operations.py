@@ -51,8 +51,8 @@ def layout(language: Language, title: str, zone: str) -> Component:
             dcc.Store(id="selection"),
             dcc.Store(id="trend-tail"),
             dcc.Store(id="acknowledging"),
-            dcc.Interval(id="trend-tick", interval=TICK_MS),
-            dcc.Interval(id="trend-redraw", interval=TICK_MS * REDRAW_TICKS),
+            dcc.Interval(id="trend-tick", interval=TICK_MS, disabled=True),
+            dcc.Interval(id="trend-redraw", interval=TICK_MS * REDRAW_TICKS, disabled=True),
             html.Div(
                 [_header(text, title, language), html.Div(id="banner", role="status", hidden=True)], className="top"
             ),

@@ -41,6 +41,8 @@ def _points(app: Dash, sources: Sources) -> None:
         Output("trend-point", "data"),
         Output("trend-point", "value"),
         Output("trend-title", "children"),
+        Output("trend-tick", "disabled"),
+        Output("trend-redraw", "disabled"),
         Input("selection", "data"),
         State("language", "data"),
         prevent_initial_call=True,
@@ -52,7 +54,7 @@ def _points(app: Dash, sources: Sources) -> None:
         names = [{"value": point.name, "label": _quantity_name(point, language)} for point in device.points]
         wanted = (selection or {}).get("point")
         value = wanted if any(name["value"] == wanted for name in names) else names[0]["value"]
-        return len(names) < 2, names, value, f"{device.id} {device.name}".strip()
+        return len(names) < 2, names, value, f"{device.id} {device.name}".strip(), False, False
 
 
 def _drawing(app: Dash, sources: Sources) -> None:

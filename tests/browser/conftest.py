@@ -307,5 +307,6 @@ def visit_url(chromium: Any) -> Iterator[Callable[[str], Visitor]]:
 
 
 @pytest.fixture
-def visit(visit_url: Callable[[str], Visitor], server: Server) -> Callable[[], Visitor]:
+def visit(server: Server, visit_url: Callable[[str], Visitor]) -> Callable[[], Visitor]:
+    # In this order: the pages are closed before their server goes away.
     return lambda: visit_url(server.url)

@@ -58,6 +58,7 @@ def test_alarm_appears_flies_to_its_place_and_shows_its_trend(visit: Visit, city
     expect(page.locator(".mark.level-1.unacknowledged")).to_be_visible()
     row(page, "DL-0001").locator(".alarm-text").click()
     expect(page.locator("#card-title")).to_contain_text("DL-0001")
+    expect(page.locator(".card-alarm")).to_contain_text("超过一级红限值")
     expect(page.locator(".chosen-ring")).to_be_visible()
     expect(page.locator("#trend .main-svg").first).to_be_visible()
 
@@ -177,7 +178,7 @@ def test_published_reading_becomes_an_alarm_at_its_place(visit: Visit, city: Sma
     page = visit().page
     expect(page.locator(".city-map-phase")).to_have_count(0)
     with ingesting(city) as device:
-        expect(page.locator("#banner")).to_be_hidden()
+        expect(page.locator("#banner")).to_have_text("尚未收到任何读数")  # ingest lives and has its broker
         for seq in range(3):
             reading = {
                 "v": 1,
@@ -190,6 +191,7 @@ def test_published_reading_becomes_an_alarm_at_its_place(visit: Visit, city: Sma
             time.sleep(0.3)
         found = row(page, "GM-0001")
         expect(found).to_contain_text("可燃气体")
+        expect(page.locator("#banner")).to_be_hidden()
         mark = page.get_by_role("button", name="GM-0001").and_(page.locator(".mark.level-1"))
         expect(mark).to_be_visible()
         found.locator(".alarm-text").click()
