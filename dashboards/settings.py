@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import available_timezones
 
 import typer
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
@@ -310,6 +311,12 @@ def _setting_error(error: ValidationError, origins: Mapping[str, str]) -> Settin
 
 
 def _check(settings: Settings, origins: Mapping[str, str]) -> None:
+    if settings.city.time_zone not in available_timezones():
+        raise SettingsError(
+            f"there is no time zone {settings.city.time_zone!r}",
+            where=f"{origins.get('city.time_zone', 'settings')}: city.time_zone",
+            expected="an IANA name such as Asia/Shanghai",
+        )
     clock = settings.clock
     if (clock.epoch is None) != (clock.started is None):
         raise SettingsError(

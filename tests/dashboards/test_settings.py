@@ -38,6 +38,7 @@ def test_a_value_comes_from_environment_before_file_before_default(tmp_path: Pat
         ("[web]\nport = 'many'\n", "web.port", "integer"),
         ("[web]\nport = 70000\n", "web.port", "65535"),
         ("[clock]\nspeed = 0\n", "clock.speed", "greater than 0"),
+        ("[city]\ntime_zone = 'Mars/X'\n", "city.time_zone", "Asia/Shanghai"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_file_key_and_hint(tmp_path: Path, text: str, key: str, hint: str):
