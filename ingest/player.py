@@ -295,8 +295,11 @@ class Player:
         return connections
 
     def _connection(self, client: _Client, version: Version) -> Connection:
+        receipts = str(client.topic(Channel.ACK))
+
         def heard(delivery: Delivery) -> None:
-            self._events.put(_Event(client, None, delivery.payload))
+            if delivery.topic == receipts:  # amqtt gives a new client every retained message there is, unasked
+                self._events.put(_Event(client, None, delivery.payload))
 
         def changed(connected: bool) -> None:
             self._events.put(_Event(client, connected, b""))
@@ -304,7 +307,7 @@ class Player:
         return Connection(
             self._address,
             f"{client.device.district}-{client.device.id}",
-            subscribe=(client.topic(Channel.ACK),),
+            subscribe=(receipts,),
             on_message=heard,
             on_state=changed,
             will=Will(client.topic(Channel.STATUS), OFFLINE),

@@ -122,6 +122,8 @@ def list_quarantine(
     """List refused messages, newest first."""
     with _spool(settings_of(ctx)) as spool:
         refused = spool.quarantined(limit, code)
+    if not refused and not as_json:
+        typer.echo("nothing was refused")
     for one in refused:
         received = one.received.isoformat(timespec="milliseconds")
         if as_json:

@@ -69,8 +69,12 @@ class FieldModel:
         self._at = begin - _WARM_UP
         self._networks = Networks(site, self._at, self.start - BUILD_UP, cache, _rng(seed, "demand"))
         self._sensors = {device.id: list(self._sensors_of(device)) for device in self.devices}
-        self._events = self._script(faults)
-        self._history = self._run_history(begin)
+        try:
+            self._events = self._script(faults)
+            self._history = self._run_history(begin)
+        except BaseException:
+            self._networks.close()
+            raise
 
     def values(self, at: datetime, devices: Iterable[DeviceId] | None = None) -> dict[tuple[DeviceId, str], float]:
         """Return what the devices (all, if none are named) show at `at`: (device, point) → SI value.
@@ -168,12 +172,16 @@ class FieldModel:
         return rows
 
     def _script(self, faults: Sequence[Fault]) -> list[_Event]:
-        """Give each fault its place and time, and return what will happen, in order."""
+        """Give each fault its place and time, and return what will happen, in order; UnknownError for no such place."""
         events: list[_Event] = []
         planned: list[str] = []
         for number, fault in enumerate(faults):
             rng = _rng(self._seed, f"fault {number} {fault.kind}")
             place = fault.place or choose(fault.kind, self._site, self._flow, rng, planned)
+            if fault.kind.of_device:
+                device_of(self._site, place)
+            else:
+                self._networks.require(fault.kind, place)
             planned.append(place)
             after = timedelta(seconds=float(rng.uniform(_FIRST_S, _LAST_S))) if fault.after is None else fault.after
             onset = self.start + after

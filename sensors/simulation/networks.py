@@ -81,6 +81,16 @@ class Networks:
         """Return the dry-weather flow of a conduit at the time of day of `at`, m³/s."""
         return self._dry.flow_of(conduit, at.astimezone(self._site.time_zone))
 
+    def require(self, kind: FaultKind, place: str) -> None:
+        """Raise UnknownError when `place` is not where a fault of that kind can be."""
+        name = name_of(place)
+        if kind is FaultKind.BURST:
+            self.water.pressure(self._junction(name))
+        elif kind is FaultKind.BLOCKAGE:
+            self._conduit(name)
+        elif kind is FaultKind.GAS_LEAK:
+            self._manhole(name)
+
     def begin(self, kind: FaultKind, place: str) -> None:
         """Break something at the present moment; UnknownError when `place` is not of that kind."""
         name = name_of(place)

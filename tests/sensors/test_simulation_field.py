@@ -42,7 +42,8 @@ def field(site: Site, folder: Path) -> Iterator[Callable[..., FieldModel]]:
         return opened[-1]
 
     yield make
-    opened[-1].close()
+    for last in opened[-1:]:
+        last.close()
 
 
 def after(model: FieldModel, seconds: float) -> SHOWN:
@@ -153,3 +154,11 @@ def test_places_are_where_a_device_can_notice(site: Site):
 def test_a_folder_without_a_district_is_refused_in_one_line(tmp_path: Path):
     with pytest.raises(InputError, match=r"district\.json"):
         read_site(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "fault", ["burst@30:water.inp:link:NONE", "blockage@30:NONE", "gas_leak@30:NONE", "silent@30:NONE", "stuck@30:NONE"]
+)
+def test_a_scripted_place_that_does_not_exist_is_refused_at_the_start(field: Callable[..., FieldModel], fault: str):
+    with pytest.raises(UnknownError, match="NONE"):
+        field(fault)
