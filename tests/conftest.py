@@ -1,11 +1,20 @@
 """Fixtures that every package's tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """Forget how a command set up its logs: the standard error that it wrote to is gone after its test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
