@@ -15,7 +15,7 @@ XY: TypeAlias = tuple[float, float]
 CRS = "EPSG:4549"
 ORIGIN: XY = (540_190.0, 3_350_040.0)
 TURN = math.radians(11.0)
-LENGTH, WIDTH = 1200.0, 900.0
+LENGTH = 1200.0
 RIVER_LEVEL_M = 3.4
 """Ordinary water level of the fictional river."""
 

@@ -2,8 +2,8 @@
 
 Element `i` of ``asset.extras.elements`` is ``[guid, class, name]``, and the vertex attribute ``_FEATURE_ID_0`` (of
 EXT_mesh_features) is that index, so one click on a triangle names its element while the whole model is drawn in as
-many calls as it has colours. Instances are written out: sharing them would need a node each, and on the models measured
-drawing 900 nodes costs more than the bytes saved. Coordinates: metres, y up, -z north (glTF's frame); the model's
+many calls as it has colours. Instances are written out: sharing them would need a node, and so a draw
+call, each. Coordinates: metres, y up, -z north (glTF's frame); the model's
 x y z becomes x z -y.
 """
 
