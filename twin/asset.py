@@ -75,6 +75,17 @@ class ZoneKind(StrEnum):
     WATER_BODY = "water_body"
 
 
+class Basis(StrEnum):
+    """What a node's or link's place in its network rests on."""
+
+    STATED = "stated"
+    """The file names its ends, or it is as the file drew it."""
+    INFERRED = "inferred"
+    """Its ends were found where they lie: nothing was moved."""
+    REPAIRED = "repaired"
+    """It was moved, split or merged; the repair log says how far."""
+
+
 def asset_id(source: str, table: str, name: str) -> AssetId:
     """Return the id of the asset called `name` in `table` (node, link, building, …) of the file `source`.
 
@@ -126,8 +137,10 @@ class Space:
 class Element:
     """A building element or distribution element of an IFC model.
 
-    `position` is the origin of its placement. `properties` are its property and quantity sets, flattened to
-    ``Set.Property``; `connects` names the elements joined to it through distribution ports.
+    `position` is the origin of its placement. `materials` and `classifications` are as the file names them
+    (``System:Code Name``). `properties` are its property and quantity sets, flattened to ``Set.Property``, in the
+    file's own units; `units` gives the unit (UCUM symbol, else the file's name) of those that have one. `connects`
+    names the elements joined to it through distribution ports.
     """
 
     id: AssetId
@@ -140,8 +153,11 @@ class Element:
     storey: AssetId | None = None
     system: str | None = None
     position: Point | None = None
+    materials: Sequence[str] = ()
+    classifications: Sequence[str] = ()
     connects: Sequence[AssetId] = ()
     properties: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
+    units: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +165,8 @@ class Node:
     """A point of a pipe network.
 
     `ground_m` is the ground or cover level, `invert_m` the level of the lowest pipe's inside bottom (drainage) or of
-    the pipe (pressure networks). `service` is the kind of drainage (sanitary, storm, combined) or of other supply.
+    the pipe (pressure networks); `depth_m` is how deep a well or manhole is (井深). `service` is the kind of drainage
+    (sanitary, storm, combined) or of other supply. `feature` is what the survey calls the point (CJJ 61 特征).
     """
 
     id: AssetId
@@ -159,10 +176,14 @@ class Node:
     point: Point
     ground_m: float | None = None
     invert_m: float | None = None
+    depth_m: float | None = None
     service: str | None = None
+    feature: str | None = None
     zone: AssetId | None = None
     year: int | None = None
     status: str | None = None
+    owner: str | None = None
+    basis: Basis = Basis.STATED
     properties: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
 
 
@@ -170,8 +191,10 @@ class Node:
 class Link:
     """A pipe, conduit, valve, pump or other connection between two nodes.
 
-    `diameter_m` is the inside diameter, or the height of a section that is not round. `start_level_m` and
-    `end_level_m` are inverts (drainage) or pipe axis levels (pressure networks).
+    `diameter_m` is the inside diameter, or the height of a section that is not round; `width_m` is its width then.
+    `start_level_m` and `end_level_m` are inverts (drainage) or pipe axis levels (pressure networks). `depth_m` is how
+    deep it lies under the ground, the mean of its ends as the survey measured them (埋深). `basis` says whether its
+    ends are the file's own, found where they lie, or repaired.
     """
 
     id: AssetId
@@ -182,14 +205,18 @@ class Link:
     start: AssetId | None = None
     end: AssetId | None = None
     diameter_m: float | None = None
+    width_m: float | None = None
     length_m: float | None = None
     material: str | None = None
     year: int | None = None
     start_level_m: float | None = None
     end_level_m: float | None = None
+    depth_m: float | None = None
     service: str | None = None
     status: str | None = None
     laying: str | None = None
+    owner: str | None = None
+    basis: Basis = Basis.STATED
     properties: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
 
 

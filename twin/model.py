@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from twin.asset import Building, Element, Link, Node, Space, Storey, System, Zone
+from twin.asset import AssetId, Building, Element, Link, Node, Space, Storey, System, Zone
 
 
 class Decision(StrEnum):
@@ -49,6 +49,38 @@ class Issue:
     guid: str = ""
 
 
+class RepairAction(StrEnum):
+    """What a repair did to a network."""
+
+    JOIN = "join"
+    """An end was joined to the node that lies where it ends."""
+    NODE = "node"
+    """A node was made where ends meet and the file has none."""
+    SNAP = "snap"
+    """An end was moved onto a node."""
+    SPLIT = "split"
+    """A link was cut in two where another one's end meets it."""
+    MERGE = "merge"
+    """Nodes that are one were made one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """One row of the repair log: what was done to `asset`, how far it moved, and where.
+
+    `other` is the asset that it was joined to, split by or merged into; `moved_m` and `tolerance_m` in metres;
+    `easting` and `northing` are where it happened, in the coordinates of the model.
+    """
+
+    action: RepairAction
+    asset: AssetId
+    other: AssetId | None
+    moved_m: float
+    tolerance_m: float
+    easting: float
+    northing: float
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """One file as read. `mesh` is a GLB of the geometry in its local frame, every vertex tagged with its element."""
@@ -63,6 +95,7 @@ class Model:
     nodes: Sequence[Node] = ()
     links: Sequence[Link] = ()
     zones: Sequence[Zone] = ()
+    repairs: Sequence[Repair] = ()
     mesh: bytes | None = None
     issues: Sequence[Issue] = ()
     account: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -73,13 +106,15 @@ class Model:
 class ReadRequest:
     """What the caller knows about a file: the CRS it is in (EPSG, WKT or PROJ), its system, the city's CRS.
 
-    `source` is the name under which the file's assets are kept; a file read again under it replaces them.
+    `source` is the name under which the file's assets are kept; a file read again under it makes a new revision.
+    `columns` says what columns of a table mean (meaning → column), before any guess.
     """
 
     source: str
     city_crs: str | None = None
     crs: str | None = None
     system: System | None = None
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class ModelReader(Protocol):
