@@ -83,7 +83,11 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One file as read. `mesh` is a GLB of the geometry in its local frame, every vertex tagged with its element."""
+    """One file as read. `mesh` is a GLB of the geometry in its local frame, every vertex tagged with its element.
+
+    `remainder` is what the file says and no asset holds (of an EPANET or SWMM file the sections of options, patterns,
+    curves, controls, …), as UTF-8 text in the file's own order, zlib-compressed: with it the file can be written back.
+    """
 
     source: str
     kind: str
@@ -97,6 +101,7 @@ class Model:
     zones: Sequence[Zone] = ()
     repairs: Sequence[Repair] = ()
     mesh: bytes | None = None
+    remainder: bytes | None = None
     issues: Sequence[Issue] = ()
     account: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What the receipt adds for this kind of file: schema, products, meshed, empty, failed, excluded, …"""
