@@ -20,12 +20,28 @@ class Decision(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """Where a model that is not placed would stand if `why` is right, for a person to accept.
+
+    `origin` is easting, northing, height of the mesh's origin in `crs` (the city's, where it has one), metres;
+    `rotation_deg` turns the model's x axis counter-clockwise from that CRS's grid east. `why` is one line that says
+    what would be read otherwise than the file states it.
+    """
+
+    origin: tuple[float, float, float]
+    rotation_deg: float
+    crs: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """Placement receipt: which statement of the file decided where it stands, and which others disagree.
 
     `level` is LoGeoRef (Clemen & Görne 2019) for IFC files, else None. `origin` is easting, northing, height of the
     model's origin in `crs`, metres; `rotation_deg` turns the model's x axis counter-clockwise from grid east;
     `unit_scale` is metres a model unit. `accuracy_m` is the coordinate operation's, None where PROJ states none.
+    `proposal` is the repair that would place a model that is quarantined or unplaced, None where there is none.
     """
 
     decision: Decision
@@ -38,6 +54,7 @@ class Placement:
     accuracy_m: float | None = None
     contradictions: Sequence[str] = ()
     rivals: Sequence[str] = ()
+    proposal: Proposal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +129,8 @@ class ReadRequest:
     """What the caller knows about a file: the CRS it is in (EPSG, WKT or PROJ), its system, the city's CRS.
 
     `source` is the name under which the file's assets are kept; a file read again under it makes a new revision.
-    `columns` says what columns of a table mean (meaning → column), before any guess.
+    `columns` says what columns of a table mean (meaning → column), before any guess. `bounds` is the city's declared
+    extent, least easting, least northing, greatest easting, greatest northing in `city_crs`; None is no extent.
     """
 
     source: str
@@ -120,6 +138,7 @@ class ReadRequest:
     crs: str | None = None
     system: System | None = None
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    bounds: tuple[float, float, float, float] | None = None
 
 
 class ModelReader(Protocol):
