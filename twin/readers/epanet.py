@@ -79,6 +79,14 @@ SECTIONS = frozenset(
         "LEAKAGE",
     )
 )
+HELD = frozenset(
+    (
+        *("JUNCTIONS", "RESERVOIRS", "TANKS", "PIPES", "PUMPS", "VALVES", "STATUS", "EMITTERS"),
+        *("TAGS", "COORDINATES", "VERTICES", "END"),
+    )
+)
+"""Sections that the assets hold whole; all others are kept as text in `Model.remainder`. [DEMANDS] are among those:
+a junction's categories of demand are more than the sum that its asset has."""
 _OURS_ALONE = frozenset(("PIPES", "RESERVOIRS", "TANKS", "EMITTERS", "ENERGY", "DEMANDS", "MIXING"))
 
 _NODE_TAGS = {
@@ -114,7 +122,7 @@ class EpanetReader:
 
     def read(self, path: Path, request: ReadRequest) -> Model:
         """Read the network; raises InputError E_SYNTAX, E_NODE, E_ID or E_UNIT with the line."""
-        inp = read_inp(path, SECTIONS)
+        inp = read_inp(path, SECTIONS, held=HELD)
         units = _units(inp, path)
         nodes, links = _nodes(inp, units), _links(inp, units)
         if not nodes:
@@ -280,6 +288,7 @@ def _model(path: Path, request: ReadRequest, inp: Inp, nodes: dict[str, Draft], 
             _tagged_link(link, drawing).link(line, levels, system, request.source)
             for link, line, *levels in zip(links.values(), lines, starts, ends, strict=True)
         ],
+        remainder=inp.remainder,
         issues=issues,
         account=account,
     )

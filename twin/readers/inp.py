@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,11 +63,20 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Inp:
-    """A whole input file: its sections by upper-case name, the encoding it was read in, and doubts."""
+    """A whole input file: its sections by upper-case name, the encoding it was read in, and doubts.
+
+    `rest` is the text of the sections that no asset holds, as written and in their order, comments included.
+    """
 
     sections: Mapping[str, Sequence[Line]]
     encoding: str
     issues: Sequence[Issue] = field(default_factory=list[Issue])
+    rest: str = ""
+
+    @property
+    def remainder(self) -> bytes:
+        """The `rest` as `twin.model.Model.remainder` keeps it: UTF-8, zlib-compressed."""
+        return zlib.compress(self.rest.encode("utf-8"), 9)
 
     def lines(self, section: str) -> Sequence[Line]:
         """Return the lines of a section, none where it is missing."""
@@ -89,11 +99,12 @@ def section_names(path: Path) -> set[str]:
     return {name.decode("ascii").strip().upper() for name in _HEADER.findall(data)}
 
 
-def read_inp(path: Path, known: Collection[str], *, described_above: bool = False) -> Inp:
+def read_inp(path: Path, known: Collection[str], *, held: Collection[str] = (), described_above: bool = False) -> Inp:
     """Read an input file whose section names are among `known` (four letters are enough, as the engines take them).
 
-    An object's description is the comment that ends its line (EPANET 2.2, EN_getcomment) or, where `described_above`,
-    also the line above that begins with a single semicolon (SWMM's editor).
+    The sections `held` become assets; the text of every other one is kept whole in `Inp.rest`. An object's description
+    is the comment that ends its line (EPANET 2.2, EN_getcomment) or, where `described_above`, also the line above that
+    begins with a single semicolon (SWMM's editor).
 
     Raises InputError E_MISSING, E_EMPTY, E_ENCODING, or E_SYNTAX naming the line.
     """
@@ -106,24 +117,26 @@ def read_inp(path: Path, known: Collection[str], *, described_above: bool = Fals
     sections: dict[str, list[Line]] = {}
     current: list[Line] | None = None
     shorter = {name[:4]: name for name in known}
-    above = ""
+    above, rest, resting = "", list[str](), True
     for number, raw in enumerate(_LINE_END.split(text), start=1):
         stripped, _, comment = (part.strip() for part in raw.partition(";"))
-        if not stripped:
-            above = comment if described_above and not comment.startswith(";") else ""
-            continue
         if stripped.startswith("["):
             name = stripped.strip("[] \t").upper()
             full = name if name in known else shorter.get(name[:4], "")
             if not full:
-                issues.append(Issue("E_SECTION", f"line {number}: section [{name[:40]}] is not known; left out"))
+                issues.append(Issue("E_SECTION", f"line {number}: section [{name[:40]}] is not known; kept as text"))
             current = sections.setdefault(full or name, [])
+            resting = full not in held
+        if resting:
+            rest.append(raw)
+        if not stripped:
+            above = comment if described_above and not comment.startswith(";") else ""
         elif current is None:
             raise InputError("text before the first section", where=f"{path} line {number}", code="E_SYNTAX")
-        else:
+        elif not stripped.startswith("["):
             current.append(Line(_words(stripped), number, str(path), comment or above))
             above = ""
-    return Inp(sections, encoding, issues)
+    return Inp(sections, encoding, issues, "\n".join(rest))
 
 
 def _words(text: str) -> Sequence[str]:

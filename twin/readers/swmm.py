@@ -88,6 +88,13 @@ SECTIONS = frozenset(
         "END",
     )
 )
+HELD = frozenset(
+    (
+        *("JUNCTIONS", "OUTFALLS", "STORAGE", "DIVIDERS", "CONDUITS", "PUMPS", "ORIFICES", "WEIRS", "OUTLETS"),
+        *("XSECTIONS", "LOSSES", "SUBCATCHMENTS", "POLYGONS", "TAGS", "COORDINATES", "VERTICES", "END"),
+    )
+)
+"""Sections that the assets hold whole; all others are kept as text in `Model.remainder`."""
 _OURS_ALONE = frozenset(("CONDUITS", "OUTFALLS", "SUBCATCHMENTS", "XSECTIONS", "RAINGAGES", "EVAPORATION", "DWF"))
 _SERVICES = {
     "sanitary": "sanitary",
@@ -123,7 +130,7 @@ class SwmmReader:
 
     def read(self, path: Path, request: ReadRequest) -> Model:
         """Read the network; raises InputError E_SYNTAX, E_NODE, E_ID or E_UNIT with the line."""
-        inp = read_inp(path, SECTIONS, described_above=True)
+        inp = read_inp(path, SECTIONS, held=HELD, described_above=True)
         units = _units(inp, path)
         nodes, links = _nodes(inp, units), _links(inp, units)
         if not nodes and not inp.lines("SUBCATCHMENTS"):
@@ -297,6 +304,7 @@ def _model(
             length_m=units.length,
             area_m2=units.area,
         ),
+        remainder=inp.remainder,
         issues=issues,
         account=account,
     )
