@@ -111,7 +111,8 @@ def test_kinds_levels_and_sections_are_understood(tmp_path: Path) -> None:
     assert (links["C1"].start_level_m, links["C1"].end_level_m) == (10.5, 9)
     assert (links["C2"].start_level_m, links["C2"].end_level_m) == (9, pytest.approx(9.2))
     assert (links["C1"].diameter_m, links["C2"].diameter_m) == (0.6, 1.2)
-    assert links["C2"].properties["width_m"] == 2
+    assert links["C2"].width_m == 2
+    assert (nodes["J1"].depth_m, nodes["J2"].depth_m) == (2, None)
     assert links["C2"].properties["barrels"] == 2
     assert links["C1"].properties["flap_gate"] is True
     assert links["C1"].start == nodes["J1"].id  # written in another case

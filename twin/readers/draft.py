@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twin.asset import Attribute, Link, Node, System, asset_id
+from twin.readers.description import described_material, described_year
 from twin.readers.inp import Line
 from twin.readers.layout import Layout, Name
 
@@ -25,8 +26,10 @@ class Draft:
     invert: float | None = None
     ground: float | None = None
     offsets: tuple[float | None, float | None] = (None, None)
+    depth: float | None = None
     length: float | None = None
     diameter: float | None = None
+    width: float | None = None
     service: str | None = None
     status: str | None = None
     properties: dict[str, Attribute] = field(default_factory=dict[str, Attribute])
@@ -47,6 +50,8 @@ class Draft:
             point,
             ground_m=self.ground,
             invert_m=self.invert,
+            depth_m=self.depth,
+            year=described_year(self.properties),
             service=self.service,
             properties=self.properties,
         )
@@ -63,7 +68,10 @@ class Draft:
             start=start,
             end=end,
             diameter_m=self.diameter,
+            width_m=self.width,
             length_m=self.length,
+            material=described_material(self.properties),
+            year=described_year(self.properties),
             start_level_m=levels[0],
             end_level_m=levels[1],
             service=self.service,

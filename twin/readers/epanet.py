@@ -172,6 +172,8 @@ def _tank(line: Line, units: _Units) -> Draft:
     draft.properties["minimum_volume_m3"] = line.maybe_number(6, "volume") * units.length**3
     if (curve := line.maybe(7, "*")) != "*":
         draft.properties["volume_curve"] = curve
+    if line.maybe(8).upper() == "YES":
+        draft.properties["overflow"] = True
     return draft
 
 
@@ -240,6 +242,8 @@ def _pump(line: Line) -> Draft:
     draft = _link(line, LinkKind.PUMP)
     draft.status = "open"
     words = line.words[3:]
+    if words and not words[0].isalpha():  # EPANET 1: power, or points of the curve, without keywords
+        draft.properties["parameters"] = " ".join(words)
     for keyword, value in zip(words[::2], words[1::2], strict=False):
         if keyword.upper() in ("HEAD", "POWER", "SPEED", "PATTERN"):
             draft.properties[keyword.lower()] = value
@@ -260,6 +264,10 @@ def _valve(line: Line, units: _Units) -> Draft:
         draft.properties["head_loss_curve"] = line.maybe(5)
     else:
         draft.properties["setting"] = line.maybe_number(5, "setting")
+    if loss := line.maybe_number(6, "minor loss"):
+        draft.properties["minor_loss"] = loss
+    if curve := line.maybe(7):  # EPANET 2.3: how a PCV opens
+        draft.properties["valve_curve"] = curve
     return draft
 
 

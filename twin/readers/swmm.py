@@ -20,6 +20,7 @@ from twin.readers import layout, subcatchments
 from twin.readers.draft import Draft, add, join_ends
 from twin.readers.epanet import FLOW_UNITS, FOOT_M
 from twin.readers.inp import Inp, Line, read_inp, section_names
+from twin.readers.sections import add_sections
 
 _ACRE_M2 = 43_560 * FOOT_M**2
 _HECTARE_M2 = 10_000.0
@@ -108,7 +109,6 @@ _SERVICES = {
 }
 _INLET_TAGS = {"inlet", "雨水口", "雨水篦"}
 _KEY = str.upper
-_SECTIONS_WITHOUT_HEIGHT = frozenset(("IRREGULAR", "STREET", "DUMMY"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,23 +154,28 @@ def _nodes(inp: Inp, units: _Units) -> dict[str, Draft]:
     for line in inp.lines("JUNCTIONS"):
         draft = _node(line, NodeKind.MANHOLE, units)
         _depth(draft, line.maybe_number(2, "maximum depth") * units.length)
+        _noted(draft, "initial_depth_m", line.maybe_number(3, "initial depth") * units.length)
+        _noted(draft, "surcharge_depth_m", line.maybe_number(4, "surcharge depth") * units.length)
+        _noted(draft, "ponded_area_m2", line.maybe_number(5, "ponded area") * units.length**2)
         add(nodes, draft, _KEY)
     for line in inp.lines("OUTFALLS"):
         draft = _node(line, NodeKind.OUTFALL, units)
         draft.properties["outfall_type"] = line.maybe(2, "FREE").upper()
+        _noted(draft, "parameters", " ".join(line.words[3:]))
         add(nodes, draft, _KEY)
     for line in inp.lines("STORAGE"):
         draft = _node(line, NodeKind.STORAGE, units)
         _depth(draft, line.number_at(2, "maximum depth") * units.length)
+        _noted(draft, "initial_depth_m", line.maybe_number(3, "initial depth") * units.length)
         draft.properties["storage_shape"] = line.maybe(4).upper()
+        _noted(draft, "parameters", " ".join(line.words[5:]))
         add(nodes, draft, _KEY)
     for line in inp.lines("DIVIDERS"):
         draft = _node(line, NodeKind.DIVIDER, units)
         draft.properties["diverts_to"] = line.maybe(2)
+        _noted(draft, "parameters", " ".join(line.words[3:]))
         add(nodes, draft, _KEY)
-    for line in inp.lines("INLET_USAGE"):  # an inlet of a street drains into this node
-        if node := nodes.get(line.maybe(2).upper()):
-            node.properties["inlet_of"] = line.text(0, "conduit")
+    _add_inflows(inp, units, nodes)
     return nodes
 
 
@@ -178,11 +183,32 @@ def _node(line: Line, kind: NodeKind, units: _Units) -> Draft:
     return Draft(line.text(0, "name"), kind, line, invert=line.maybe_number(1, "elevation") * units.length)
 
 
+def _noted(draft: Draft, name: str, value: str | float) -> None:
+    """Note what the file says beyond a default of nothing; `parameters` are the words of its row, in its units."""
+    if value:
+        draft.properties[name] = value
+
+
 def _depth(draft: Draft, depth: float) -> None:
     """Note a depth; zero means that the file does not say where the ground is."""
     if depth > 0 and draft.invert is not None:
         draft.ground = draft.invert + depth
-        draft.properties["depth_m"] = depth
+        draft.depth = depth
+
+
+def _add_inflows(inp: Inp, units: _Units, nodes: Mapping[str, Draft]) -> None:
+    """Note what flows into a node from outside, in dry weather, and out of a street's inlet."""
+    for line in inp.lines("INFLOWS"):
+        if (node := nodes.get(line.text(0, "node").upper())) and line.maybe(1).upper() == "FLOW":
+            scale = line.maybe_number(5, "scale factor", 1.0)
+            _noted(node, "inflow_series", line.maybe(2))
+            _noted(node, "inflow_m3s", line.maybe_number(6, "baseline") * scale * units.flow)
+    for line in inp.lines("DWF"):
+        if (node := nodes.get(line.text(0, "node").upper())) and line.maybe(1).upper() == "FLOW":
+            node.properties["dry_weather_flow_m3s"] = line.maybe_number(2, "average") * units.flow
+    for line in inp.lines("INLET_USAGE"):  # an inlet of a street drains into this node
+        if node := nodes.get(line.maybe(2).upper()):
+            node.properties["inlet_of"] = line.text(0, "conduit")
 
 
 def _links(inp: Inp, units: _Units) -> dict[str, Draft]:
@@ -191,11 +217,15 @@ def _links(inp: Inp, units: _Units) -> dict[str, Draft]:
         draft = _link(line, LinkKind.CONDUIT, units, (5, 6))
         draft.length = line.number_at(3, "length") * units.length
         draft.properties["roughness"] = line.number_at(4, "roughness")
+        _noted(draft, "initial_flow_m3s", line.maybe_number(7, "initial flow") * units.flow)
+        _noted(draft, "maximum_flow_m3s", line.maybe_number(8, "maximum flow") * units.flow)
         add(links, draft, _KEY)
     for line in inp.lines("PUMPS"):
         draft = _link(line, LinkKind.PUMP, units)
         draft.properties["curve"] = line.maybe(3)
         draft.status = "closed" if line.maybe(4).upper() == "OFF" else "open"
+        _noted(draft, "startup_depth_m", line.maybe_number(5, "start-up depth") * units.length)
+        _noted(draft, "shutoff_depth_m", line.maybe_number(6, "shut-off depth") * units.length)
         add(links, draft, _KEY)
     for section, kind, offset in (
         ("ORIFICES", LinkKind.ORIFICE, 4),
@@ -205,9 +235,13 @@ def _links(inp: Inp, units: _Units) -> dict[str, Draft]:
         for line in inp.lines(section):
             draft = _link(line, kind, units, (offset,))
             draft.properties["type"] = line.maybe(4 if kind is LinkKind.OUTLET else 3).upper()
+            _noted(draft, "parameters", " ".join(line.words[5:]))
             add(links, draft, _KEY)
-    _add_sections(inp, units, links)
+    add_sections(inp, units.length, links)
     _add_losses(inp, links)
+    for line in inp.lines("INLET_USAGE"):
+        if link := links.get(line.text(0, "conduit").upper()):
+            link.properties |= {"inlet": line.maybe(1), "inlet_node": line.maybe(2)}
     return links
 
 
@@ -223,30 +257,13 @@ def _offset(line: Line, index: int, units: _Units) -> float | None:
     return None if word == "*" else line.number_at(index, "offset") * units.length if line.maybe(index) else 0.0
 
 
-def _add_sections(inp: Inp, units: _Units, links: Mapping[str, Draft]) -> None:
-    for line in inp.lines("XSECTIONS"):
-        link = links.get(line.text(0, "link").upper())
-        if link is None:
-            continue
-        shape = line.text(1, "shape").upper()
-        link.properties["shape"] = shape.lower()
-        if shape in _SECTIONS_WITHOUT_HEIGHT:
-            link.properties["section"] = line.maybe(2)
-            continue
-        height = line.maybe_number(2, "height") * units.length
-        link.diameter = height if height > 0 else None
-        if shape not in ("CIRCULAR", "FORCE_MAIN", "CUSTOM") and (width := line.maybe_number(3, "width")):
-            link.properties["width_m"] = width * units.length
-        if (barrels := line.maybe_number(6, "barrels", 1)) > 1:
-            link.properties["barrels"] = int(barrels)
-
-
 def _add_losses(inp: Inp, links: Mapping[str, Draft]) -> None:
     for line in inp.lines("LOSSES"):
         if link := links.get(line.text(0, "link").upper()):
             for index, name in enumerate(("entry_loss", "exit_loss", "average_loss"), start=1):
                 link.properties[name] = line.maybe_number(index, name)
             link.properties["flap_gate"] = line.maybe(4).upper() == "YES"
+            _noted(link, "seepage", line.maybe_number(5, "seepage"))
 
 
 def _level(node: Draft, offset: float | None, units: _Units) -> float | None:
