@@ -1,29 +1,32 @@
 """The city database: one GeoPackage that holds every asset, where it came from, and the meshes; QGIS opens it as it is.
 
-Layers buildings, elements, nodes, links, zones; plain tables storeys, spaces, sources, meshes, city. Columns are the
-fields of `twin.asset`, `id` kept as ``asset``. Geometries keep a Z where the file had one. Assets that are not
-``placed`` stand in their file's own coordinates.
+Layers buildings, elements, nodes, links, zones; plain tables storeys, spaces, sources, meshes, repairs, joints,
+valve_operations, revisions, former_meshes, city. Columns are the fields of `twin.asset`, `id` kept as ``asset``.
+Geometries keep a Z where the file had one. Assets that are not ``placed`` stand in their file's own coordinates.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
+from twin import city_file, geopackage, history, records, sources, valves
 from twin import crs as reference
-from twin import geopackage, records
 from twin.asset import Asset, AssetId, System
+from twin.city_file import city_crs
 from twin.errors import CrsError, InputError, UnknownError
-from twin.geopackage import Table
-from twin.model import Decision, Issue, Model, Placement
+from twin.model import Decision, Model
+from twin.network import ValveState
+from twin.network.joints import Joint
+from twin.sources import Mesh, SourceRow
+from twin.zoning import zone_nodes
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,101 +34,40 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
-_SOURCES = Table(
-    "sources",
-    (
-        ("source", "TEXT NOT NULL"),
-        ("kind", "TEXT NOT NULL"),
-        ("path", "TEXT"),
-        ("sha256", "TEXT"),
-        ("loaded", "TEXT NOT NULL"),
-        ("decision", "TEXT NOT NULL"),
-        ("crs", "TEXT"),
-        ("counts", "TEXT NOT NULL"),
-        ("placement", "TEXT NOT NULL"),
-        ("account", "TEXT NOT NULL"),
-        ("issues", "TEXT NOT NULL"),
-    ),
-    unique=("source",),
-)
-_MESHES = Table(
-    "meshes",
-    (
-        ("source", "TEXT NOT NULL"),
-        ("easting", "DOUBLE NOT NULL"),
-        ("northing", "DOUBLE NOT NULL"),
-        ("height", "DOUBLE NOT NULL"),
-        ("rotation_deg", "DOUBLE NOT NULL"),
-        ("glb", "BLOB NOT NULL"),
-    ),
-    unique=("source",),
-)
-_CITY = Table("city", (("key", "TEXT NOT NULL"), ("value", "TEXT NOT NULL")), unique=("key",))
-_TABLES = (*records.TABLES, _SOURCES, _MESHES, _CITY)
-FORMAT = "1"
+__all__ = ["City", "Mesh", "SourceRow", "Stored", "city_crs"]
 
 
 @dataclass(frozen=True, slots=True)
-class Mesh:
-    """The geometry of one source: GLB bytes in a local frame, and where that frame's origin stands in the city.
+class Stored:
+    """What `City.replace` made of a model: which revision of its source it is, and whether that is a new one."""
 
-    `easting`, `northing`, `height` in metres; `rotation_deg` turns the local x axis counter-clockwise from grid east.
-    """
-
-    glb: bytes
-    easting: float
-    northing: float
-    height: float
-    rotation_deg: float
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRow:
-    """One loaded file: what it was, when it came in, where it stands, what came of it."""
-
-    source: str
-    kind: str
-    path: str
-    sha256: str
-    loaded: datetime
-    counts: Mapping[str, int]
-    placement: Placement
-    account: Mapping[str, Any]
-    issues: tuple[Issue, ...]
+    revision: int
+    is_new: bool
 
 
 class City:
-    """An open city database. Any thread may read through it; `replace` writes through a connection of its own.
+    """An open city database. Any thread may read through it; what writes does so through a connection of its own.
 
     Readers see the city before or after a replace, never between, and are not held up by it (write-ahead log). While
     a process has a city open it must not open the same file through GDAL (pyogrio, geopandas); see
     `twin.geopackage.frame`. Other processes, QGIS among them, may.
     """
 
-    def __init__(self, path: Path, db: sqlite3.Connection, *, busy_timeout_s: float) -> None:
+    def __init__(
+        self, path: Path, db: sqlite3.Connection, *, busy_timeout_s: float, as_of: datetime | None = None
+    ) -> None:
         self.path = path
         self._db = db
         self._busy_timeout_s = busy_timeout_s
+        self._as_of = as_of
 
     @staticmethod
     def open(path: Path, *, busy_timeout_s: float = 30.0) -> City:
-        """Open the city at `path`.
+        """Open the city at `path`; one of an earlier format is brought up to date first.
 
         Raises InputError E_MISSING where there is none and E_FORMAT where the file is something else.
         """
-        if not path.is_file():
-            raise InputError("no such city", where=str(path), expected="a GeoPackage made by load", code="E_MISSING")
-        with geopackage.one_line_errors(path):
-            db = geopackage.connect(path, busy_timeout_s=busy_timeout_s)
-            try:
-                ours = geopackage.is_geopackage(db) and _format(db) == FORMAT
-            except BaseException:
-                db.close()
-                raise
-        if not ours:
-            db.close()
-            raise InputError("is no city database", where=str(path), expected="a city made by load", code="E_FORMAT")
-        return City(path, db, busy_timeout_s=busy_timeout_s)
+        return City(path, city_file.connect(path, busy_timeout_s=busy_timeout_s), busy_timeout_s=busy_timeout_s)
 
     @staticmethod
     def create(path: Path, crs: str | None, *, busy_timeout_s: float = 30.0) -> City:
@@ -134,17 +76,7 @@ class City:
         Raises CrsError where `crs` does not exist or is no projected CRS in metres, InputError E_EXISTS where the
         file is there already, UnavailableError where the folder cannot be written.
         """
-        if path.exists():
-            raise InputError("exists already", where=str(path), expected="a new file", code="E_EXISTS")
-        chosen = city_crs(crs) if crs else None
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
-        try:
-            with geopackage.one_line_errors(path):
-                _make(unfinished, chosen)
-            _publish(unfinished, path)
-        finally:
-            with suppress(OSError):  # it was never made
-                unfinished.unlink()
+        city_file.make(path, city_crs(crs) if crs else None)
         return City.open(path, busy_timeout_s=busy_timeout_s)
 
     @staticmethod
@@ -164,43 +96,68 @@ class City:
         return self._get("crs")
 
     def revision(self) -> int:
-        """Return a number that grows with every replace."""
+        """Return a number that grows with every change but checks: models, joints, valve operations."""
         return int(self._get("revision") or 0)
 
-    def replace(self, model: Model, at: datetime, *, path: str = "", sha256: str = "") -> None:
+    def replace(self, model: Model, at: datetime, *, path: str = "", sha256: str = "") -> Stored:
         """Put `model` in the place of what came from its source before, and nothing else, in one transaction.
 
-        `at` is the time noted (aware UTC), `path` and `sha256` say which file it was. A city without a CRS adopts the
-        placement's. Raises BusyError where somebody else writes for longer than the timeout, CrsError where a placed
-        model is not in the city's CRS, InputError E_ID where two assets have one id, UnavailableError on a full disk.
+        What was there becomes a former revision, unless the file (`sha256`) and all that it brings are the same: then
+        nothing is written. `at` is the time noted (aware UTC), `path` says where the file was. A city without a CRS
+        adopts the placement's. Raises BusyError where somebody else writes for longer than the timeout, CrsError where
+        a placed model is not in the city's CRS, InputError E_ID where two assets have one id, UnavailableError on a
+        full disk.
         """
-        with geopackage.one_line_errors(self.path):
-            db = geopackage.connect(self.path, busy_timeout_s=self._busy_timeout_s)
-            try:
-                with geopackage.transaction(db):
-                    srs = self._srs_for(db, model)
-                    _write(db, model, srs, at, (path, sha256))
-            finally:
-                db.close()
+        with self._writing() as db:
+            newest = sources.find(db, model.source)
+            if newest and sha256 and newest.sha256 == sha256 and history.same(history.model(db, newest), model):
+                if newest.path != path:
+                    db.execute("UPDATE sources SET path = ? WHERE source = ?", (path, model.source))
+                return Stored(newest.revision, is_new=False)
+            srs = city_file.srs_for(db, model)
+            if newest:
+                history.supersede(db, newest, at, model.mesh)
+            revision = newest.revision + 1 if newest else 1
+            counts = _write_assets(db, model, srs, at)
+            sources.write(db, model, at, counts=counts, revision=revision, path=path, sha256=sha256)
+            city_file.advance(db)
+        return Stored(revision, is_new=True)
 
-    def _srs_for(self, db: sqlite3.Connection, model: Model) -> int:
-        placement = model.placement
-        theirs = reference.parse(placement.crs) if placement.crs else None
-        ours = _value(db, "crs")
-        if placement.decision is Decision.PLACED and theirs is not None:
-            if ours is None:
-                _settle(db, city_crs(reference.label(theirs)))
-            elif reference.label(theirs) != ours:
-                raise CrsError(f"stands in {reference.label(theirs)[:80]}", where=model.source, expected=ours[:80])
-        settled = _value(db, "crs")
-        return geopackage.put_srs(db, reference.parse(settled)) if settled else geopackage.UNDEFINED_CARTESIAN
+    def put_check(self, source: str, kind: Literal["schema", "ids"], summary: Mapping[str, Any], at: datetime) -> None:
+        """Keep the summary of a check with the newest revision of `source`; raises UnknownError."""
+        with self._writing() as db:
+            row = sources.find(db, source) or self._unknown_source(source)
+            checks = {**row.checks, kind: {**summary, "at": at}}
+            text = msgspec.json.encode(checks).decode()
+            db.execute("UPDATE sources SET checks = ? WHERE source = ?", (text, source))
+
+    def put_joints(self, joints: Sequence[Joint]) -> None:
+        """Put `joints` in the place of all that were there."""
+        with self._writing() as db:
+            db.execute("DELETE FROM joints")
+            rows = [(each.node, each.element, each.distance_m, each.confidence, each.why) for each in joints]
+            geopackage.insert(db, city_file.JOINTS, rows)
+            city_file.advance(db)
+
+    def operate(self, asset: str, state: ValveState, *, at: datetime, by: str, note: str = "") -> None:
+        """Note that a valve stands in `state` since `at` (aware UTC), as `by` reported; raises UnknownError."""
+        self.asset(asset)
+        with self._writing() as db:
+            valves.operate(db, asset, state, at, by=by, note=note)
+            city_file.advance(db)
+
+    def valve_states(self, at: datetime | None = None) -> dict[AssetId, ValveState]:
+        """Return how each valve that was ever operated stood at `at`, now without one."""
+        with geopackage.one_line_errors(self.path):
+            return valves.states(self._db, at)
 
     def table(self, name: str, *, placed_only: bool = False) -> gpd.GeoDataFrame | pd.DataFrame:
         """Return a layer as GeoDataFrame (city CRS, metres) or a plain table as DataFrame, rows indexed by ``asset``.
 
-        `properties` and `connects` are JSON text. Raises UnknownError where there is no such table.
+        Fields of several values (`properties`, `connects`, …) are JSON text. Raises UnknownError where there is no
+        such table.
         """
-        known = {table.name: table for table in _TABLES}
+        known = {table.name: table for table in city_file.TABLES}
         if name not in known:
             raise UnknownError(f"there is no table {name!r}", where=str(self.path), expected=", ".join(known))
         ours = name in records.NAMES
@@ -214,8 +171,7 @@ class City:
         """Return the asset with this id, whichever kind it is; raises UnknownError."""
         with geopackage.one_line_errors(self.path):
             for record in records.RECORDS:
-                found = record.find(self._db, asset)
-                if found is not None:
+                for found in record.read(self._db, "asset", asset):
                     return found
         raise UnknownError(f"no asset {asset!r}", where=str(self.path), expected="an id such as water.inp:link:P-101")
 
@@ -233,17 +189,52 @@ class City:
         return {name: self._rows(f'SELECT count(*) FROM "{name}"')[0][0] for name in records.NAMES}  # noqa: S608  # our names
 
     def sources(self) -> list[SourceRow]:
-        """Return what was loaded, in the order of the names."""
-        names = [name for name, _ in _SOURCES.columns]
-        rows = self._rows(f"SELECT {', '.join(names)} FROM sources ORDER BY source")  # noqa: S608  # our names
-        return [_source_row(dict(zip(names, row, strict=True))) for row in rows]
+        """Return what was loaded, the newest revision of each source, in the order of the names."""
+        rows = self._rows(f"SELECT {sources.COLUMNS} FROM sources ORDER BY source")  # noqa: S608  # our names
+        return [sources.source_row(row) for row in rows]
+
+    def revisions(self, source: str) -> list[SourceRow]:
+        """Return every revision of a source, oldest first; raises UnknownError."""
+        with geopackage.one_line_errors(self.path):
+            return history.revisions(self._db, source) or self._unknown_source(source)
+
+    def model(self, source: str, *, revision: int | None = None, at: datetime | None = None) -> Model:
+        """Return a source as it stands in the city: its newest revision, the one numbered, or the one in force `at`.
+
+        Raises UnknownError where there is no such source or revision, or none yet at that time.
+        """
+        rows = self.revisions(source)
+        if at is not None:
+            row = history.in_force(rows, at)
+        else:
+            row = next((row for row in rows if row.revision == revision), None) if revision else rows[-1]
+        if row is None:
+            asked = f"at {at.isoformat()}" if at is not None else f"{revision}"
+            known = ", ".join(f"{row.revision} ({row.loaded:%Y-%m-%d %H:%M}Z)" for row in rows)
+            raise UnknownError(f"no revision {asked} of {source!r}", where=str(self.path), expected=known)
+        with geopackage.one_line_errors(self.path):
+            return history.model(self._db, row)
+
+    def remainder(self, source: str) -> bytes | None:
+        """Return what the newest revision of `source` says and no asset holds; see `twin.model.Model`."""
+        rows = self._rows("SELECT remainder FROM sources WHERE source = ?", source) or self._unknown_source(source)
+        return rows[0][0]
 
     def mesh(self, source: str) -> Mesh:
         """Return the mesh of a source; raises UnknownError where it has none."""
-        rows = self._rows("SELECT glb, easting, northing, height, rotation_deg FROM meshes WHERE source = ?", source)
-        if not rows:
+        with geopackage.one_line_errors(self.path):
+            found = sources.mesh(self._db, source)
+        if found is None:
             raise UnknownError(f"no mesh of {source!r}", where=str(self.path), expected="a source with geometry")
-        return Mesh(*rows[0])
+        return found
+
+    def as_of(self, at: datetime) -> City:
+        """Return the city as it was at `at`: a copy in memory that answers everything and cannot be written.
+
+        Sources stand in the revision that was in force, valves as they had been operated. Close it after use.
+        """
+        with geopackage.one_line_errors(self.path):
+            return City(self.path, history.past(self._db, at), busy_timeout_s=self._busy_timeout_s, as_of=at)
 
     def close(self) -> None:
         """Close the file; the last one to close it folds the write-ahead log into it."""
@@ -257,26 +248,35 @@ class City:
     ) -> None:
         self.close()
 
+    @contextmanager
+    def _writing(self) -> Generator[sqlite3.Connection]:
+        """Write in one transaction through a connection of its own."""
+        if self._as_of is not None:
+            raise InputError(
+                f"is the city as it was at {self._as_of.isoformat()}", where=str(self.path), expected="the city of now"
+            )
+        with geopackage.one_line_errors(self.path):
+            db = geopackage.connect(self.path, busy_timeout_s=self._busy_timeout_s)
+            try:
+                with geopackage.transaction(db):
+                    yield db
+            finally:
+                db.close()
+
+    def _unknown_source(self, source: str) -> Any:
+        known = ", ".join(row.source for row in self.sources()) or "a loaded file"
+        raise UnknownError(f"no source {source!r}", where=str(self.path), expected=known)
+
     def _get(self, key: str) -> str | None:
         with geopackage.one_line_errors(self.path):
-            return _value(self._db, key)
+            return city_file.value(self._db, key)
 
     def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         with geopackage.one_line_errors(self.path):
             return self._db.execute(query, values).fetchall()
 
 
-def city_crs(text: str) -> reference.CRS:
-    """Return the CRS that `text` names if a city may stand in it; CrsError: it has to be projected, in metres."""
-    flat = reference.horizontal(reference.parse(text))
-    if not reference.fits_city(flat):
-        raise CrsError(
-            "a city stands in a projected CRS in metres", where=f"crs {text[:80]!r}", expected="such as EPSG:4549"
-        )
-    return flat
-
-
-def _write(db: sqlite3.Connection, model: Model, srs: int, at: datetime, file: tuple[str, str]) -> None:
+def _write_assets(db: sqlite3.Connection, model: Model, srs: int, at: datetime) -> dict[str, int]:
     counts: dict[str, int] = {}
     with geopackage.untriggered(db, records.TABLES):
         for record in records.RECORDS:
@@ -286,83 +286,5 @@ def _write(db: sqlite3.Connection, model: Model, srs: int, at: datetime, file: t
             if assets:
                 record.insert(db, assets, model.source, model.placement.decision, srs)
             geopackage.note_contents(db, record.table, at)
-    _write_mesh(db, model, at)
-    path, sha256 = file
-    geopackage.delete(db, _SOURCES, "source", model.source)
-    row = (
-        *(model.source, model.kind, path, sha256, at.isoformat(), model.placement.decision.value, model.placement.crs),
-        *(_json(part) for part in (counts, model.placement, model.account, model.issues)),
-    )
-    geopackage.insert(db, _SOURCES, [row])
-    geopackage.note_contents(db, _SOURCES, at)
-    _put(db, "revision", str(int(_value(db, "revision") or 0) + 1))
-
-
-def _write_mesh(db: sqlite3.Connection, model: Model, at: datetime) -> None:
-    geopackage.delete(db, _MESHES, "source", model.source)
-    if model.mesh is not None:
-        origin = model.placement.origin or (0.0, 0.0, 0.0)
-        geopackage.insert(db, _MESHES, [(model.source, *origin, model.placement.rotation_deg, model.mesh)])
-    geopackage.note_contents(db, _MESHES, at)
-
-
-def _settle(db: sqlite3.Connection, crs: reference.CRS) -> None:
-    """Give the city its CRS; what is there already keeps its coordinates (it is unplaced)."""
-    srs = geopackage.put_srs(db, crs)
-    with geopackage.untriggered(db, records.TABLES):
-        geopackage.move_to_srs(db, records.TABLES, srs)
-    _put(db, "crs", reference.label(crs))
-
-
-def _make(path: Path, crs: reference.CRS | None) -> None:
-    """Write an empty city; one that is killed half-way leaves no file of the city's name."""
-    with closing(geopackage.connect(path, busy_timeout_s=0)) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-        with geopackage.transaction(db):
-            geopackage.create(db, _TABLES, geopackage.UNDEFINED_CARTESIAN, datetime.now(UTC))
-            _put(db, "format", FORMAT)
-            _put(db, "revision", "0")
-            if crs:
-                _settle(db, crs)
-
-
-def _publish(unfinished: Path, path: Path) -> None:
-    """Give the finished file its name, unless somebody has taken it meanwhile."""
-    try:
-        os.link(unfinished, path)
-    except FileExistsError:
-        raise InputError("exists already", where=str(path), expected="a new file", code="E_EXISTS") from None
-    except OSError:  # a file system without links
-        unfinished.rename(path)
-
-
-def _format(db: sqlite3.Connection) -> str | None:
-    there = db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'city'").fetchone()
-    return _value(db, "format") if there else None
-
-
-def _value(db: sqlite3.Connection, key: str) -> str | None:
-    row = db.execute("SELECT value FROM city WHERE key = ?", (key,)).fetchone()
-    return None if row is None else str(row[0])
-
-
-def _put(db: sqlite3.Connection, key: str, value: str) -> None:
-    db.execute("INSERT INTO city (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = ?2", (key, value))
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _source_row(row: Mapping[str, str]) -> SourceRow:
-    return SourceRow(
-        source=row["source"],
-        kind=row["kind"],
-        path=row["path"] or "",
-        sha256=row["sha256"] or "",
-        loaded=datetime.fromisoformat(row["loaded"]),
-        counts=msgspec.json.decode(row["counts"], type=dict[str, int]),
-        placement=msgspec.json.decode(row["placement"], type=Placement),
-        account=msgspec.json.decode(row["account"]),
-        issues=msgspec.json.decode(row["issues"], type=tuple[Issue, ...]),
-    )
+        zone_nodes(db, model)
+    return counts

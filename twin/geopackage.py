@@ -142,6 +142,18 @@ def create(db: sqlite3.Connection, tables: Sequence[Table], srs: int, at: dateti
     db.execute(f"PRAGMA user_version = {USER_VERSION}")
 
 
+def upgrade(db: sqlite3.Connection, tables: Sequence[Table], srs: int, at: datetime) -> None:
+    """Add whatever of `tables` an older database lacks: tables, and columns, which have to allow NULL or a default."""
+    for table in tables:
+        there = {row[1] for row in db.execute(f'PRAGMA table_info("{table.name}")')}
+        if not there:
+            _create_table(db, table, srs, at)
+            continue
+        for name, kind in table.columns:
+            if name not in there:
+                db.execute(f'ALTER TABLE "{table.name}" ADD COLUMN "{name}" {kind}')
+
+
 def _create_table(db: sqlite3.Connection, table: Table, srs: int, at: datetime) -> None:
     columns = ["fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL"]
     if table.geometry:

@@ -1,4 +1,8 @@
-"""Assets as rows: each dataclass of `twin.asset` is one table of the city, its fields the columns."""
+"""Assets as rows: each dataclass of `twin.asset` is one table of the city, its fields the columns.
+
+Assets that leave the tables are kept as columns of plain values (`Record.pack`), which any later version can read: a
+column that it does not know is left out, a field that the columns do not have gets its default.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +46,12 @@ class _Field:
         return msgspec.json.encode(value).decode() if self.json else value
 
     def read(self, value: Any) -> Any:
-        if self.json:
-            decoded = msgspec.json.decode(value)
-            return tuple(decoded) if self.to_tuple else decoded
+        return self.plain(msgspec.json.decode(value) if self.json else value)
+
+    def plain(self, value: Any) -> Any:
+        """Return the field's value of a plain one: enums and tuples are text and lists there."""
+        if self.to_tuple:
+            return tuple(value)
         return self.enum(value) if self.enum and value is not None else value
 
 
@@ -65,28 +72,44 @@ class Record:
         columns = [_column(field, assets) for field in self.fields]
         count = len(assets)
         rows = list(zip(*columns, [source] * count, [decision.value] * count, strict=True))
-        geometries = None
-        if self.geometry:
-            geometries = np.array(list(map(attrgetter(self.geometry), assets)), dtype=object)
-            if self.table.geometry == "MULTIPOLYGON":
-                geometries = _multi(geometries)
-        geopackage.insert(db, self.table, rows, geometries, srs)
+        geopackage.insert(db, self.table, rows, self._geometries(assets), srs)
 
-    def find(self, db: sqlite3.Connection, asset: str) -> Asset | None:
-        """Return the asset with this id, None where this table has none."""
+    def read(self, db: sqlite3.Connection, column: str, value: str) -> list[Asset]:
+        """Return the assets whose `column` (asset, source) has this value, in the order they came in."""
         names = ", ".join(f'"{field.column}"' for field in self.fields)
         geometry = f", {geopackage.GEOMETRY}" if self.geometry else ""
-        row = db.execute(
-            f'SELECT {names}{geometry} FROM "{self.table.name}" WHERE asset = ?',  # noqa: S608  # our own names
-            (asset,),
-        ).fetchone()
-        if row is None:
-            return None
-        values = {field.name: field.read(value) for field, value in zip(self.fields, row, strict=False)}
-        if self.geometry:
-            values[self.geometry] = geopackage.decode(row[-1])
+        query = f'SELECT {names}{geometry} FROM "{self.table.name}" WHERE "{column}" = ? ORDER BY fid'  # noqa: S608  # our own names
         make: Callable[..., Asset] = self.kind
-        return make(**values)
+        assets: list[Asset] = []
+        for row in db.execute(query, (value,)):
+            values = {field.name: field.read(cell) for field, cell in zip(self.fields, row, strict=False)}
+            if self.geometry:
+                values[self.geometry] = geopackage.decode(row[-1])
+            assets.append(make(**values))
+        return assets
+
+    def pack(self, assets: Sequence[Asset]) -> dict[str, list[Any]]:
+        """Return the assets as columns: a list of plain values a field, geometries as ISO WKB."""
+        columns = {field.name: list(map(attrgetter(field.name), assets)) for field in self.fields}
+        geometries = self._geometries(assets)
+        if self.geometry and geometries is not None:
+            columns[self.geometry] = shapely.to_wkb(geometries, flavor="iso", byte_order=1).tolist()
+        return columns
+
+    def unpack(self, columns: Mapping[str, Sequence[Any]]) -> list[Asset]:
+        """Return the assets of what `pack` returned, also in an earlier version."""
+        known = [field for field in self.fields if field.name in columns]
+        values = {field.name: [field.plain(value) for value in columns[field.name]] for field in known}
+        if self.geometry and self.geometry in columns:
+            values[self.geometry] = shapely.from_wkb(np.array(columns[self.geometry], dtype=object)).tolist()
+        make: Callable[..., Asset] = self.kind
+        return [make(**dict(zip(values, row, strict=True))) for row in zip(*values.values(), strict=True)]
+
+    def _geometries(self, assets: Sequence[Asset]) -> np.ndarray | None:
+        if not self.geometry:
+            return None
+        geometries = np.array(list(map(attrgetter(self.geometry), assets)), dtype=object)
+        return _multi(geometries) if self.table.geometry == "MULTIPOLYGON" else geometries
 
 
 def _column(field: _Field, assets: Sequence[Asset]) -> list[Any]:
@@ -114,16 +137,20 @@ def _multi(geometries: np.ndarray) -> np.ndarray:
     return out
 
 
-def _field(name: str, hint: Any) -> _Field:
+def _field(name: str, hint: Any, default: Any) -> _Field:
     column = "asset" if name == "id" else name
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     required = NoneType not in kinds
     kind = next(part for part in kinds if part is not NoneType)
     kind = getattr(kind, "__supertype__", kind)  # a NewType of str
     if get_origin(kind) in (Mapping, Sequence):
-        return _Field(name, column, "TEXT NOT NULL", json=True, to_tuple=get_origin(kind) is Sequence)
+        is_sequence = get_origin(kind) is Sequence
+        empty = "[]" if is_sequence else "{}"
+        return _Field(name, column, f"TEXT NOT NULL DEFAULT '{empty}'", json=True, to_tuple=is_sequence)
     enum = kind if issubclass(kind, StrEnum) else None
     sql = "TEXT" if enum else _SQL[kind]
+    if isinstance(default, StrEnum):
+        return _Field(name, column, f"{sql} NOT NULL DEFAULT '{default.value}'", enum=enum)
     return _Field(name, column, f"{sql} NOT NULL" if required else sql, enum=enum)
 
 
@@ -133,9 +160,9 @@ def _is_geometry(hint: Any) -> bool:
 
 def _record(kind: type[Asset], table: str, geometry_type: str | None) -> Record:
     hints = get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]
-    geometry = next((name for name in names if _is_geometry(hints[name])), None)
-    fields = tuple(_field(name, hints[name]) for name in names if name != geometry)
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    geometry = next((name for name in defaults if _is_geometry(hints[name])), None)
+    fields = tuple(_field(name, hints[name], default) for name, default in defaults.items() if name != geometry)
     columns = [(field.column, field.sql) for field in fields]
     columns += [("source", "TEXT NOT NULL"), ("placement", "TEXT NOT NULL")]
     return Record(kind, Table(table, columns, geometry_type, unique=("asset",), indexed=("source",)), fields, geometry)

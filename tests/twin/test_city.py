@@ -41,6 +41,7 @@ def everything(source: str = "a.ifc", placement: Placement = PLACED) -> Model:
     building = asset_id(source, "building", "B")
     storey = asset_id(source, "storey", "S")
     node, other = asset_id(source, "node", "N:1"), asset_id(source, "node", "井2")
+    zone = asset_id(source, "zone", "Z")
     square = shapely.MultiPolygon([shapely.box(0, 0, 10, 10)])
     point = shapely.Point(1, 2, 3)
     return Model(
@@ -55,8 +56,8 @@ def everything(source: str = "a.ifc", placement: Placement = PLACED) -> Model:
             Element(asset_id(source, "element", "H"), "H", "IfcDoor", "door", properties={"Pset.Fire": "EI30", "n": 2}),
         ],
         nodes=[
-            Node(node, "N:1", System.WATER, NodeKind.HYDRANT, point, ground_m=4.0, invert_m=3.0),
-            Node(other, "井2", System.WATER, NodeKind.JUNCTION, shapely.Point(5, 6)),
+            Node(node, "N:1", System.WATER, NodeKind.HYDRANT, point, ground_m=4.0, invert_m=3.0, zone=zone),
+            Node(other, "井2", System.WATER, NodeKind.JUNCTION, shapely.Point(5, 6), zone=zone),
         ],
         links=[
             Link(
@@ -71,7 +72,7 @@ def everything(source: str = "a.ifc", placement: Placement = PLACED) -> Model:
                 year=1998,
             )
         ],
-        zones=[Zone(asset_id(source, "zone", "Z"), "Z", System.WATER, ZoneKind.DMA, square)],
+        zones=[Zone(zone, "Z", System.WATER, ZoneKind.DMA, square)],
         mesh=b"glTF",
         issues=[Issue("E_X", "a doubt", "G")],
         account={"products": 2},
