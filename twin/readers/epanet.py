@@ -104,7 +104,7 @@ _SERVICE_TAGS = {"service", "接户管", "入户管"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Units:
+class Units:
     """Factors to SI: m³/s, m, m, and metres of head a unit of pressure."""
 
     flow: float
@@ -123,7 +123,7 @@ class EpanetReader:
     def read(self, path: Path, request: ReadRequest) -> Model:
         """Read the network; raises InputError E_SYNTAX, E_NODE, E_ID or E_UNIT with the line."""
         inp = read_inp(path, SECTIONS, held=HELD)
-        units = _units(inp, path)
+        units = units_of(inp, path)
         nodes, links = _nodes(inp, units), _links(inp, units)
         if not nodes:
             raise InputError("has no nodes", where=str(path), expected="[JUNCTIONS] with rows", code="E_EMPTY")
@@ -131,17 +131,18 @@ class EpanetReader:
         return _model(path, request, inp, nodes, links)
 
 
-def _units(inp: Inp, path: Path) -> _Units:
+def units_of(inp: Inp, path: Path) -> Units:
+    """Return the units of an input file, which `path` names in an error; InputError E_UNIT where it has another."""
     flow = inp.option("UNITS", "GPM")
     if flow not in FLOW_UNITS:
         raise InputError(f"flow unit {flow[:20]!r}", where=str(path), expected=", ".join(FLOW_UNITS), code="E_UNIT")
     us = flow in _US_UNITS
     kilopascals = inp.option("PRESSURE", "METERS") == "KPA"
     head = _PSI_HEAD_M if us else _KPA_HEAD_M if kilopascals else 1.0
-    return _Units(FLOW_UNITS[flow], FOOT_M if us else 1.0, INCH_M if us else 1e-3, head)
+    return Units(FLOW_UNITS[flow], FOOT_M if us else 1.0, INCH_M if us else 1e-3, head)
 
 
-def _nodes(inp: Inp, units: _Units) -> dict[str, Draft]:
+def _nodes(inp: Inp, units: Units) -> dict[str, Draft]:
     nodes: dict[str, Draft] = {}
     for line in inp.lines("JUNCTIONS"):
         level = line.maybe_number(1, "elevation") * units.length
@@ -165,7 +166,7 @@ def _nodes(inp: Inp, units: _Units) -> dict[str, Draft]:
     return nodes
 
 
-def _tank(line: Line, units: _Units) -> Draft:
+def _tank(line: Line, units: Units) -> Draft:
     draft = Draft(line.text(0, "name"), NodeKind.TANK, line, invert=line.number_at(1, "elevation") * units.length)
     for index, name in enumerate(("initial_level_m", "minimum_level_m", "maximum_level_m", "diameter_m"), start=2):
         draft.properties[name] = line.maybe_number(index, name) * units.length
@@ -177,7 +178,7 @@ def _tank(line: Line, units: _Units) -> Draft:
     return draft
 
 
-def _add_demands(inp: Inp, units: _Units, nodes: Mapping[str, Draft]) -> None:
+def _add_demands(inp: Inp, units: Units, nodes: Mapping[str, Draft]) -> None:
     """[DEMANDS] replace the demand of [JUNCTIONS]; several of a node add up. All are times DEMAND MULTIPLIER."""
     sums: dict[str, float] = {}
     for line in inp.lines("DEMANDS"):
@@ -198,7 +199,7 @@ def _add_demands(inp: Inp, units: _Units, nodes: Mapping[str, Draft]) -> None:
             node.properties["base_demand_m3s"] = base * multiplier
 
 
-def _links(inp: Inp, units: _Units) -> dict[str, Draft]:
+def _links(inp: Inp, units: Units) -> dict[str, Draft]:
     links: dict[str, Draft] = {}
     darcy = inp.option("HEADLOSS", "H-W") == "D-W"
     for line in inp.lines("PIPES"):
@@ -221,7 +222,7 @@ def _link(line: Line, kind: LinkKind) -> Draft:
     return Draft(line.text(0, "name"), kind, line, ends=(line.text(1, "start node"), line.text(2, "end node")))
 
 
-def _pipe(line: Line, units: _Units, *, darcy: bool) -> Draft:
+def _pipe(line: Line, units: Units, *, darcy: bool) -> Draft:
     draft = _link(line, LinkKind.PIPE)
     draft.length = line.number_at(3, "length") * units.length
     draft.diameter = line.number_at(4, "diameter") * units.diameter
@@ -250,7 +251,7 @@ def _pump(line: Line) -> Draft:
     return draft
 
 
-def _valve(line: Line, units: _Units) -> Draft:
+def _valve(line: Line, units: Units) -> Draft:
     draft = _link(line, LinkKind.VALVE)
     draft.diameter = line.number_at(3, "diameter") * units.diameter
     kind = line.text(4, "valve type").upper()

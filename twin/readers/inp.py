@@ -6,7 +6,7 @@ import re
 import shlex
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from twin.errors import InputError
@@ -111,9 +111,19 @@ def read_inp(path: Path, known: Collection[str], *, held: Collection[str] = (), 
     text, encoding = decode(path.read_bytes(), str(path))
     if not text.strip():
         raise InputError("is empty", where=str(path), expected="an input file", code="E_EMPTY")
+    inp = parse_inp(text, str(path), known, held=held, described_above=described_above)
+    if encoding in ("utf-8", "utf-8-sig"):
+        return inp
+    return replace(
+        inp, encoding=encoding, issues=[Issue("E_ENCODING", f"is not UTF-8; read as {encoding}"), *inp.issues]
+    )
+
+
+def parse_inp(
+    text: str, where: str, known: Collection[str], *, held: Collection[str] = (), described_above: bool = False
+) -> Inp:
+    """Return the sections of the text of an input file, which `where` names in errors; otherwise as `read_inp`."""
     issues: list[Issue] = []
-    if encoding not in ("utf-8", "utf-8-sig"):
-        issues.append(Issue("E_ENCODING", f"is not UTF-8; read as {encoding}"))
     sections: dict[str, list[Line]] = {}
     current: list[Line] | None = None
     shorter = {name[:4]: name for name in known}
@@ -132,11 +142,11 @@ def read_inp(path: Path, known: Collection[str], *, held: Collection[str] = (), 
         if not stripped:
             above = comment if described_above and not comment.startswith(";") else ""
         elif current is None:
-            raise InputError("text before the first section", where=f"{path} line {number}", code="E_SYNTAX")
+            raise InputError("text before the first section", where=f"{where} line {number}", code="E_SYNTAX")
         elif not stripped.startswith("["):
-            current.append(Line(_words(stripped), number, str(path), comment or above))
+            current.append(Line(_words(stripped), number, where, comment or above))
             above = ""
-    return Inp(sections, encoding, issues, "\n".join(rest))
+    return Inp(sections, "utf-8", issues, "\n".join(rest))
 
 
 def _words(text: str) -> Sequence[str]:

@@ -112,7 +112,7 @@ _KEY = str.upper
 
 
 @dataclass(frozen=True, slots=True)
-class _Units:
+class Units:
     """Factors to SI: m³/s, m, m²; whether link offsets are levels instead of heights above the node's invert."""
 
     flow: float
@@ -131,7 +131,7 @@ class SwmmReader:
     def read(self, path: Path, request: ReadRequest) -> Model:
         """Read the network; raises InputError E_SYNTAX, E_NODE, E_ID or E_UNIT with the line."""
         inp = read_inp(path, SECTIONS, held=HELD, described_above=True)
-        units = _units(inp, path)
+        units = units_of(inp, path)
         nodes, links = _nodes(inp, units), _links(inp, units)
         if not nodes and not inp.lines("SUBCATCHMENTS"):
             raise InputError("has no nodes", where=str(path), expected="[JUNCTIONS] with rows", code="E_EMPTY")
@@ -139,17 +139,18 @@ class SwmmReader:
         return _model(path, request, inp, units, (nodes, links))
 
 
-def _units(inp: Inp, path: Path) -> _Units:
+def units_of(inp: Inp, path: Path) -> Units:
+    """Return the units of an input file, which `path` names in an error; InputError E_UNIT where it has another."""
     flow = inp.option("FLOW_UNITS", "CFS")
     if flow not in _US_UNITS | _SI_UNITS:
         wanted = ", ".join(sorted(_US_UNITS | _SI_UNITS))
         raise InputError(f"flow unit {flow[:20]!r}", where=str(path), expected=wanted, code="E_UNIT")
     us = flow in _US_UNITS
     levels = inp.option("LINK_OFFSETS", "DEPTH").startswith("ELEV")
-    return _Units(FLOW_UNITS[flow], FOOT_M if us else 1.0, _ACRE_M2 if us else _HECTARE_M2, levels)
+    return Units(FLOW_UNITS[flow], FOOT_M if us else 1.0, _ACRE_M2 if us else _HECTARE_M2, levels)
 
 
-def _nodes(inp: Inp, units: _Units) -> dict[str, Draft]:
+def _nodes(inp: Inp, units: Units) -> dict[str, Draft]:
     nodes: dict[str, Draft] = {}
     for line in inp.lines("JUNCTIONS"):
         draft = _node(line, NodeKind.MANHOLE, units)
@@ -179,7 +180,7 @@ def _nodes(inp: Inp, units: _Units) -> dict[str, Draft]:
     return nodes
 
 
-def _node(line: Line, kind: NodeKind, units: _Units) -> Draft:
+def _node(line: Line, kind: NodeKind, units: Units) -> Draft:
     return Draft(line.text(0, "name"), kind, line, invert=line.maybe_number(1, "elevation") * units.length)
 
 
@@ -196,7 +197,7 @@ def _depth(draft: Draft, depth: float) -> None:
         draft.depth = depth
 
 
-def _add_inflows(inp: Inp, units: _Units, nodes: Mapping[str, Draft]) -> None:
+def _add_inflows(inp: Inp, units: Units, nodes: Mapping[str, Draft]) -> None:
     """Note what flows into a node from outside, in dry weather, and out of a street's inlet."""
     for line in inp.lines("INFLOWS"):
         if (node := nodes.get(line.text(0, "node").upper())) and line.maybe(1).upper() == "FLOW":
@@ -211,7 +212,7 @@ def _add_inflows(inp: Inp, units: _Units, nodes: Mapping[str, Draft]) -> None:
             node.properties["inlet_of"] = line.text(0, "conduit")
 
 
-def _links(inp: Inp, units: _Units) -> dict[str, Draft]:
+def _links(inp: Inp, units: Units) -> dict[str, Draft]:
     links: dict[str, Draft] = {}
     for line in inp.lines("CONDUITS"):
         draft = _link(line, LinkKind.CONDUIT, units, (5, 6))
@@ -245,13 +246,13 @@ def _links(inp: Inp, units: _Units) -> dict[str, Draft]:
     return links
 
 
-def _link(line: Line, kind: LinkKind, units: _Units, offsets: Sequence[int] = ()) -> Draft:
+def _link(line: Line, kind: LinkKind, units: Units, offsets: Sequence[int] = ()) -> Draft:
     ends = line.text(1, "from node"), line.text(2, "to node")
     levels = [_offset(line, index, units) for index in offsets] + [None, None]
     return Draft(line.text(0, "name"), kind, line, ends, offsets=(levels[0], levels[1]))
 
 
-def _offset(line: Line, index: int, units: _Units) -> float | None:
+def _offset(line: Line, index: int, units: Units) -> float | None:
     """Return an offset in metres; None for ``*`` (at the invert)."""
     word = line.maybe(index, "*" if units.offsets_are_levels else "0")
     return None if word == "*" else line.number_at(index, "offset") * units.length if line.maybe(index) else 0.0
@@ -266,7 +267,7 @@ def _add_losses(inp: Inp, links: Mapping[str, Draft]) -> None:
             _noted(link, "seepage", line.maybe_number(5, "seepage"))
 
 
-def _level(node: Draft, offset: float | None, units: _Units) -> float | None:
+def _level(node: Draft, offset: float | None, units: Units) -> float | None:
     """Return the level of a link's invert at `node`; an offset is a height above the node's invert, or a level."""
     if offset is not None and units.offsets_are_levels:
         return offset
@@ -277,7 +278,7 @@ def _model(
     path: Path,
     request: ReadRequest,
     inp: Inp,
-    units: _Units,
+    units: Units,
     drafts: tuple[dict[str, Draft], dict[str, Draft]],
 ) -> Model:
     nodes, links = drafts
@@ -327,7 +328,7 @@ def _model(
     )
 
 
-def _end_level(node: Draft, link: Draft, units: _Units) -> float | None:
+def _end_level(node: Draft, link: Draft, units: Units) -> float | None:
     """Return the level at the downstream end; only conduits name one, pumps, weirs and the like end at the invert."""
     return _level(node, link.offsets[1] if link.kind is LinkKind.CONDUIT else None, units)
 
