@@ -123,7 +123,7 @@ class EpanetReader:
     def read(self, path: Path, request: ReadRequest) -> Model:
         """Read the network; raises InputError E_SYNTAX, E_NODE, E_ID or E_UNIT with the line."""
         inp = read_inp(path, SECTIONS, held=HELD)
-        units = units_of(inp, path)
+        units = units_of(inp, str(path))
         nodes, links = _nodes(inp, units), _links(inp, units)
         if not nodes:
             raise InputError("has no nodes", where=str(path), expected="[JUNCTIONS] with rows", code="E_EMPTY")
@@ -131,11 +131,11 @@ class EpanetReader:
         return _model(path, request, inp, nodes, links)
 
 
-def units_of(inp: Inp, path: Path) -> Units:
-    """Return the units of an input file, which `path` names in an error; InputError E_UNIT where it has another."""
+def units_of(inp: Inp, where: str) -> Units:
+    """Return the units of an input file, which `where` names in an error; InputError E_UNIT where it has another."""
     flow = inp.option("UNITS", "GPM")
     if flow not in FLOW_UNITS:
-        raise InputError(f"flow unit {flow[:20]!r}", where=str(path), expected=", ".join(FLOW_UNITS), code="E_UNIT")
+        raise InputError(f"flow unit {flow[:20]!r}", where=where, expected=", ".join(FLOW_UNITS), code="E_UNIT")
     us = flow in _US_UNITS
     kilopascals = inp.option("PRESSURE", "METERS") == "KPA"
     head = _PSI_HEAD_M if us else _KPA_HEAD_M if kilopascals else 1.0

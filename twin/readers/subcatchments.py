@@ -56,6 +56,10 @@ def zones(
             "width_m": line.maybe_number(5, "width") * length_m,
             "slope": line.maybe_number(6, "slope") / 100,
         }
+        if curb := line.maybe_number(7, "curb length") * length_m:
+            properties["curb_length_m"] = curb
+        if snow_pack := line.maybe(8):
+            properties["snow_pack"] = snow_pack
         if tag := tags.get(name.upper()):
             properties["tag"] = tag
         made[name.upper()] = Zone(asset_id(source, "zone", name), name, system, ZoneKind.SUBCATCHMENT, area, properties)

@@ -131,7 +131,7 @@ class SwmmReader:
     def read(self, path: Path, request: ReadRequest) -> Model:
         """Read the network; raises InputError E_SYNTAX, E_NODE, E_ID or E_UNIT with the line."""
         inp = read_inp(path, SECTIONS, held=HELD, described_above=True)
-        units = units_of(inp, path)
+        units = units_of(inp, str(path))
         nodes, links = _nodes(inp, units), _links(inp, units)
         if not nodes and not inp.lines("SUBCATCHMENTS"):
             raise InputError("has no nodes", where=str(path), expected="[JUNCTIONS] with rows", code="E_EMPTY")
@@ -139,12 +139,12 @@ class SwmmReader:
         return _model(path, request, inp, units, (nodes, links))
 
 
-def units_of(inp: Inp, path: Path) -> Units:
-    """Return the units of an input file, which `path` names in an error; InputError E_UNIT where it has another."""
+def units_of(inp: Inp, where: str) -> Units:
+    """Return the units of an input file, which `where` names in an error; InputError E_UNIT where it has another."""
     flow = inp.option("FLOW_UNITS", "CFS")
     if flow not in _US_UNITS | _SI_UNITS:
         wanted = ", ".join(sorted(_US_UNITS | _SI_UNITS))
-        raise InputError(f"flow unit {flow[:20]!r}", where=str(path), expected=wanted, code="E_UNIT")
+        raise InputError(f"flow unit {flow[:20]!r}", where=where, expected=wanted, code="E_UNIT")
     us = flow in _US_UNITS
     levels = inp.option("LINK_OFFSETS", "DEPTH").startswith("ELEV")
     return Units(FLOW_UNITS[flow], FOOT_M if us else 1.0, _ACRE_M2 if us else _HECTARE_M2, levels)
