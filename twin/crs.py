@@ -66,9 +66,10 @@ def label(crs: CRS) -> str:
 
 def horizontal(crs: CRS) -> CRS:
     """Return the two-dimensional part of `crs`: of a compound CRS the part without the height datum."""
-    if crs.is_compound:
-        return crs.sub_crs_list[0]
-    return crs.to_2d()
+    if not crs.is_compound:
+        return crs.to_2d()
+    flat = crs.sub_crs_list[0]
+    return flat.source_crs if flat.is_bound and flat.source_crs is not None else flat
 
 
 def fits_city(crs: CRS) -> bool:

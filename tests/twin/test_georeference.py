@@ -18,11 +18,11 @@ def stated(**changes):
     anchor = changes.pop("anchor", (0.0, 0.0, 0.0))
     site = changes.pop("site", None)
     fields = {name: getattr(HERE, name) for name in MapConversion.__slots__} | changes
-    return Statements(unit, MapConversion(**fields), site, anchor=anchor)
+    return Statements(unit, (MapConversion(**fields),), site, anchor=anchor)
 
 
-def decide(statements, city=GK, file_crs=None):
-    return place(statements, city_crs=city, file_crs=file_crs)
+def decide(statements, city=GK, file_crs=None, bounds=None):
+    return place(statements, city_crs=city, file_crs=file_crs, bounds=bounds)
 
 
 def test_a_map_conversion_in_the_citys_crs_is_taken_as_written():
@@ -63,7 +63,8 @@ def test_millimetres_under_a_map_unit_of_metres_are_quarantined_with_the_repair_
     placement, frame = decide(stated(easting=540_000_000.0, northing=3_350_000_000.0))
     assert placement.decision is Decision.QUARANTINED
     assert "outside the area of use" in placement.contradictions[0]
-    assert "read in millimetres it is inside, at (540000.0, 3350000.0)" in placement.contradictions[0]
+    assert "read in millimetres" in placement.proposal.why
+    assert placement.proposal.origin == pytest.approx((540_000, 3_350_000, 0.0065))
     assert frame == Frame()  # its assets keep their own coordinates
 
 
@@ -102,8 +103,8 @@ def test_a_site_that_disagrees_is_listed_with_its_distance():
     ("statements", "level"),
     [
         (Statements(1.0), None),
-        (Statements(1.0, has_address=True), 10),
-        (Statements(1.0, site_lonlat=(120.4, 30.2), has_address=True), 20),
+        (Statements(1.0, address="Fenggu Road 1"), 10),
+        (Statements(1.0, site_lonlat=(120.4, 30.2), address="Fenggu Road 1"), 20),
     ],
 )
 def test_an_address_or_a_latitude_does_not_place(statements, level):

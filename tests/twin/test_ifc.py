@@ -288,7 +288,7 @@ def test_products_without_representation_are_not_called_empty(data):
         ("georef_utm_4x3", Decision.PLACED),
         ("georef_gk_scale_inverted_4x3", Decision.QUARANTINED),
         ("georef_revit_mm_eastings_4", Decision.QUARANTINED),
-        ("georef_wkt_compound_4x3", Decision.QUARANTINED),
+        ("georef_wkt_compound_4x3", Decision.PLACED),
         ("infra_drainage_manholes_4x3rc3", Decision.UNPLACED),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import ifcopenshell
@@ -10,17 +9,14 @@ import numpy as np
 
 from twin.georeference import place
 from twin.model import Issue, Model, ReadRequest
+from twin.readers.ifc_anchor import anchor
 from twin.readers.ifc_assets import IfcContent, buildings, elements, guid, spaces, storeys
 from twin.readers.ifc_file import IfcSource, is_ifc, open_ifc
 from twin.readers.ifc_geometry import Geometry, geometry
 from twin.readers.ifc_properties import definitions
-from twin.readers.ifc_statements import statements
+from twin.readers.ifc_statements import project_unit_m, statements
 from twin.readers.ifc_tree import Connections, connections, tree
 from twin.writers.glb import Surface, glb
-
-FAR_M = 4000.0
-"""Geometry further than this from the model's zero gets a mesh with an origin of its own: beyond it single precision
-no longer holds half a millimetre."""
 
 
 class IfcReader:
@@ -40,11 +36,11 @@ class IfcReader:
         said = definitions(opened.file)
         meshed = geometry(opened.file)
         joined = connections(opened.file)
-        stated = statements(opened.file, said, _anchor(meshed))
-        placement, frame = place(stated, city_crs=request.city_crs, file_crs=request.crs)
-        content = IfcContent(
-            request.source, opened.file, said, tree(opened.file), joined, meshed, frame, stated.project_unit_m
-        )
+        parents = tree(opened.file)
+        unit = project_unit_m(opened.file)
+        stated = statements(opened.file, said, anchor(opened.file, meshed, parents, unit))
+        placement, frame = place(stated, city_crs=request.city_crs, file_crs=request.crs, bounds=request.bounds)
+        content = IfcContent(request.source, opened.file, said, parents, joined, meshed, frame, unit)
         return Model(
             source=request.source,
             kind="ifc",
@@ -57,29 +53,6 @@ class IfcReader:
             issues=[*_about(opened), *meshed.issues],
             account=_account(opened, meshed, joined),
         )
-
-
-def _anchor(meshed: Geometry) -> tuple[float, float, float]:
-    """Return the model's zero, or a round point amid geometry that lies far from it, metres."""
-    boxes = [
-        (surface.positions.min(axis=0), surface.positions.max(axis=0))
-        for surface in _all(meshed)
-        if len(surface.positions)
-    ]
-    boxes = [box for box in boxes if np.isfinite(box).all()]
-    if not boxes:
-        return (0.0, 0.0, 0.0)
-    low = np.min([box[0] for box in boxes], axis=0)
-    high = np.max([box[1] for box in boxes], axis=0)
-    if max(np.abs(low).max(), np.abs(high).max()) <= FAR_M:
-        return (0.0, 0.0, 0.0)
-    easting, northing, height = np.round((low + high) / 2).tolist()
-    return (easting, northing, height)
-
-
-def _all(meshed: Geometry) -> Iterable[Surface]:
-    for surfaces in meshed.surfaces.values():
-        yield from surfaces
 
 
 def _glb(file: ifcopenshell.file, meshed: Geometry, anchor: tuple[float, float, float]) -> bytes | None:
