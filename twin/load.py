@@ -28,7 +28,7 @@ from twin.workers import Outcome, Workers, read
 ISOLATED = frozenset(("ifc",))
 """Kinds that are read in a process of their own: their library may hang, or die with the process."""
 _SUFFIXES = frozenset((".ifc", ".ifczip", ".inp", ".geojson", ".gpkg", ".shp"))
-_MAYBE_SUFFIXES = frozenset((".json", ".txt", ".ifcxml"))
+_MAYBE_SUFFIXES = frozenset((".json", ".txt", ".ifcxml", ".net", ".xml", ".zip", ".xlsx", ".csv"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,6 @@ def reader_for(path: Path) -> tuple[str, ModelReader]:
     raise InputError(
         "no reader knows this file",
         where=str(path),
-        expected="IFC, EPANET or SWMM INP, GeoJSON, GeoPackage, Shapefile",
+        expected="IFC, EPANET or SWMM INP, GeoJSON, GeoPackage, Shapefile, pandapipes, GasLib, CJJ 61 tables",
         code="E_FORMAT",
     )
