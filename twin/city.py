@@ -1,8 +1,8 @@
 """The city database: one GeoPackage that holds every asset, where it came from, and the meshes; QGIS opens it as it is.
 
 Layers buildings, elements, nodes, links, zones; plain tables storeys, spaces, sources, meshes, repairs, joints,
-valve_operations, revisions, former_meshes, city. Columns are the fields of `twin.asset`, `id` kept as ``asset``.
-Geometries keep a Z where the file had one. Assets that are not ``placed`` stand in their file's own coordinates.
+valve_operations, placings, revisions, former_meshes, city. Columns are the fields of `twin.asset`, `id` kept as
+``asset``. Geometries keep a Z where the file had one. Assets that are not ``placed`` stand in their file's own coordinates.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ import msgspec
 
 from twin import city_file, geopackage, history, records, sources, valves
 from twin import crs as reference
+from twin import placing as placings
 from twin.asset import Asset, AssetId, System
 from twin.city_file import city_crs
 from twin.errors import CrsError, InputError, UnknownError
 from twin.model import Decision, Model
 from twin.network import ValveState
 from twin.network.joints import Joint
+from twin.placing import Placing
 from twin.sources import Mesh, SourceRow
 from twin.zoning import zone_nodes
 
@@ -99,17 +101,21 @@ class City:
         """Return a number that grows with every change but checks: models, joints, valve operations."""
         return int(self._get("revision") or 0)
 
-    def replace(self, model: Model, at: datetime, *, path: str = "", sha256: str = "") -> Stored:
+    def replace(
+        self, model: Model, at: datetime, *, path: str = "", sha256: str = "", placing: Placing | None = None
+    ) -> Stored:
         """Put `model` in the place of what came from its source before, and nothing else, in one transaction.
 
         What was there becomes a former revision, unless the file (`sha256`) and all that it brings are the same: then
         nothing is written. `at` is the time noted (aware UTC), `path` says where the file was. A city without a CRS
-        adopts the placement's. Raises BusyError where somebody else writes for longer than the timeout, CrsError where
-        a placed model is not in the city's CRS, InputError E_ID where two assets have one id, UnavailableError on a
-        full disk.
+        adopts the placement's. `placing` is the decision of a person that put it there, kept with it. Raises BusyError
+        where somebody else writes for longer than the timeout, CrsError where a placed model is not in the city's CRS,
+        InputError E_ID where two assets have one id, UnavailableError on a full disk.
         """
         with self._writing() as db:
             newest = sources.find(db, model.source)
+            if placing:
+                placings.write(db, placing)
             if newest and sha256 and newest.sha256 == sha256 and history.same(history.model(db, newest), model):
                 if newest.path != path:
                     db.execute("UPDATE sources SET path = ? WHERE source = ?", (path, model.source))
@@ -122,6 +128,11 @@ class City:
             sources.write(db, model, at, counts=counts, revision=revision, path=path, sha256=sha256)
             city_file.advance(db)
         return Stored(revision, is_new=True)
+
+    def placing(self, source: str) -> Placing | None:
+        """Return the last decision of a person where `source` stands, None where there never was one."""
+        with geopackage.one_line_errors(self.path):
+            return placings.find(self._db, source)
 
     def put_check(self, source: str, kind: Literal["schema", "ids"], summary: Mapping[str, Any], at: datetime) -> None:
         """Keep the summary of a check with the newest revision of `source`; raises UnknownError."""

@@ -13,13 +13,14 @@ from twin import geopackage, history, records, sources
 from twin.errors import CrsError, InputError
 from twin.geopackage import Table
 from twin.model import Decision, Model
+from twin.placing import PLACINGS
 from twin.valves import VALVE_OPERATIONS
 
 if TYPE_CHECKING:
     import sqlite3
 
 FORMAT = "2"
-"""Format 1 had no revisions, repair log, valve operations, joints, nor the columns that came with them."""
+"""Format 1 had no revisions, repair log, valve operations, joints, placings, nor the columns that came with them."""
 _KNOWN_FORMATS = ("1", FORMAT)
 JOINTS = Table(
     "joints",
@@ -32,7 +33,7 @@ JOINTS = Table(
     ),
 )
 _CITY = Table("city", (("key", "TEXT NOT NULL"), ("value", "TEXT NOT NULL")), unique=("key",))
-TABLES = (*records.TABLES, *sources.TABLES, *history.TABLES, VALVE_OPERATIONS, JOINTS, _CITY)
+TABLES = (*records.TABLES, *sources.TABLES, *history.TABLES, PLACINGS, VALVE_OPERATIONS, JOINTS, _CITY)
 
 
 def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
@@ -117,7 +118,7 @@ def _bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
     found = _format(db) if geopackage.is_geopackage(db) else None
     if found not in _KNOWN_FORMATS:
         raise InputError("is no city database", where=str(path), expected="a city made by load", code="E_FORMAT")
-    if found == FORMAT:
+    if found == FORMAT and not geopackage.lacks(db, TABLES):
         return
     with geopackage.transaction(db):
         settled = value(db, "crs")

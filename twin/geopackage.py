@@ -142,16 +142,25 @@ def create(db: sqlite3.Connection, tables: Sequence[Table], srs: int, at: dateti
     db.execute(f"PRAGMA user_version = {USER_VERSION}")
 
 
+def lacks(db: sqlite3.Connection, tables: Sequence[Table]) -> bool:
+    """Say whether `upgrade` would add anything."""
+    return any({name for name, _ in table.columns} - _columns_of(db, table) for table in tables)
+
+
 def upgrade(db: sqlite3.Connection, tables: Sequence[Table], srs: int, at: datetime) -> None:
     """Add whatever of `tables` an older database lacks: tables, and columns, which have to allow NULL or a default."""
     for table in tables:
-        there = {row[1] for row in db.execute(f'PRAGMA table_info("{table.name}")')}
+        there = _columns_of(db, table)
         if not there:
             _create_table(db, table, srs, at)
             continue
         for name, kind in table.columns:
             if name not in there:
                 db.execute(f'ALTER TABLE "{table.name}" ADD COLUMN "{name}" {kind}')
+
+
+def _columns_of(db: sqlite3.Connection, table: Table) -> set[str]:
+    return {row[1] for row in db.execute(f'PRAGMA table_info("{table.name}")')}
 
 
 def _create_table(db: sqlite3.Connection, table: Table, srs: int, at: datetime) -> None:
