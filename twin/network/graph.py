@@ -19,7 +19,7 @@ decided here, once:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -115,7 +115,7 @@ class Network:
         valve_link, one_way = _link_valves(links, link_kind)
         valve_node = _node_valves(nodes, node_kind)
         indptr, turn, neighbour, edge = compressed(len(node_ids), start, end)
-        made = Network(
+        surveyed = Network(
             nodes=node_ids.ids,
             links=link_ids,
             start=start,
@@ -142,21 +142,30 @@ class Network:
             _node_ids=node_ids,
             _link_ids=Ids.of(link_ids),
         )
-        made._operate(operated or {})
-        return made
+        return surveyed.operated(operated) if operated else surveyed
 
-    def _operate(self, operated: Mapping[AssetId, ValveState]) -> None:
-        """Set how the valves stand; called while the network is made only."""
-        for asset, state in operated.items():
+    def operated(self, states: Mapping[AssetId, ValveState]) -> Network:
+        """Return this network with the nodes and links in `states` standing as operated; ids it does not have pass."""
+        shut_node, usable_node = self.shut_node.copy(), self.usable_node.copy()
+        shut_link, usable_link = self.shut_link.copy(), self.usable_link.copy()
+        for asset, state in states.items():
             for ids, shut, usable in (
-                (self._link_ids, self.shut_link, self.usable_link),
-                (self._node_ids, self.shut_node, self.usable_node),
+                (self._node_ids, shut_node, usable_node),
+                (self._link_ids, shut_link, usable_link),
             ):
                 if (at := ids.find(asset)) < 0:
                     continue
                 usable[at] = state not in {ValveState.STUCK, ValveState.INACCESSIBLE}
                 if usable[at]:
                     shut[at] = state is ValveState.CLOSED
+        return replace(
+            self,
+            shut_node=shut_node,
+            usable_node=usable_node,
+            shut_link=shut_link,
+            usable_link=usable_link,
+            _made={},
+        )
 
     def node_index(self, asset: str) -> int:
         """Return the index of the node `asset`; raises UnknownError."""
@@ -173,7 +182,7 @@ class Network:
         return at
 
     def find(self, asset: str) -> tuple[int, int]:
-        """Return the index of `asset` among the nodes and among the links, -1 in the one it is not; UnknownError."""
+        """Return the index of `asset` as a node and as a link, -1 for the one that it is not; raises UnknownError."""
         node = self._node_ids.find(asset)
         return (node, -1) if node >= 0 else (-1, self.link_index(asset))
 

@@ -1,8 +1,11 @@
 """Compiled walks over a network in CSR arrays, and the scratch memory that keeps a small walk small."""
 
+# ruff: noqa: PLR0917  # compiled functions take plain arrays by position
+
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -39,7 +42,7 @@ class Scratches:
         self._free: list[Scratch] = []
 
     @contextmanager
-    def taken(self) -> Iterator[Scratch]:
+    def taken(self) -> Generator[Scratch]:
         """Give a scratch with a fresh stamp, and take it back."""
         try:
             scratch = self._free.pop()
@@ -79,3 +82,218 @@ def compressed(
         first[start[i]] = out + 1
         second[end[i]] = into + 1
     return indptr, turn, neighbour, edge
+
+
+@nb.njit(cache=True)
+def _passes(mode: int, flow: int, leaves: bool) -> bool:
+    """Say whether a walk in `mode` takes a link with `flow` (1 start to end, -1 back) from an end that it `leaves`."""
+    if mode == BOTH:
+        return True
+    along = (flow == 1 and leaves) or (flow == -1 and not leaves)
+    return along if mode == ALONG else flow != 0 and not along
+
+
+@nb.njit(cache=True)
+def walked(
+    first: NDArray[np.int32],
+    mode: int,
+    indptr: NDArray[np.int32],
+    turn: NDArray[np.int32],
+    neighbour: NDArray[np.int32],
+    edge: NDArray[np.int32],
+    flow: NDArray[np.int8],
+    shut_node: NDArray[np.bool_],
+    shut_link: NDArray[np.bool_],
+    stamp: int,
+    node_seen: NDArray[np.int32],
+    link_seen: NDArray[np.int32],
+    nodes: NDArray[np.int32],
+    links: NDArray[np.int32],
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the nodes and links that a walk from the nodes `first` meets, in the order of breadth.
+
+    It goes out from `first` even where they are shut, reaches other shut nodes and stops there. `stamp` to `links`
+    are scratch.
+    """
+    count = link_count = at = 0
+    for node in first:
+        if node_seen[node] != stamp:
+            node_seen[node] = stamp
+            nodes[count] = node
+            count += 1
+    begun = count
+    while at < count:
+        node = nodes[at]
+        at += 1
+        if at > begun and shut_node[node]:
+            continue
+        for i in range(indptr[node], indptr[node + 1]):
+            link = edge[i]
+            if link_seen[link] == stamp or shut_link[link] or not _passes(mode, flow[link], i < turn[node]):
+                continue
+            link_seen[link] = stamp
+            links[link_count] = link
+            link_count += 1
+            other = neighbour[i]
+            if node_seen[other] != stamp:
+                node_seen[other] = stamp
+                nodes[count] = other
+                count += 1
+    return nodes[:count].copy(), links[:link_count].copy()
+
+
+@nb.njit(cache=True)
+def potential(
+    sources: NDArray[np.int32],
+    indptr: NDArray[np.int32],
+    turn: NDArray[np.int32],
+    neighbour: NDArray[np.int32],
+    edge: NDArray[np.int32],
+    length: NDArray[np.float64],
+    shut_node: NDArray[np.bool_],
+    shut_link: NDArray[np.bool_],
+    one_way: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Return how far each node lies from the nearest of `sources` along what is open, metres; infinite: none reaches.
+
+    Dijkstra, Numerische Mathematik 1 (1959) 269-271, from all sources at once.
+    """
+    far = np.full(len(indptr) - 1, np.inf)
+    heap = [(0.0, np.int32(node)) for node in sources]
+    for node in sources:
+        far[node] = 0.0
+    while len(heap):
+        here, node = heapq.heappop(heap)
+        if here > far[node] or shut_node[node]:
+            continue
+        for i in range(indptr[node], indptr[node + 1]):
+            link, other = edge[i], neighbour[i]
+            if shut_link[link] or (one_way[link] and i >= turn[node]):
+                continue
+            there = here + length[link]
+            if there < far[other]:
+                far[other] = there
+                heapq.heappush(heap, (there, other))
+    return far
+
+
+@nb.njit(cache=True)
+def _way(last: int, came: NDArray[np.int32], via: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the nodes and links from where a search began to `last`."""
+    count, node = 0, last
+    while came[node] >= 0:
+        node = came[node]
+        count += 1
+    nodes, links = np.empty(count + 1, np.int32), np.empty(count, np.int32)
+    node = last
+    for at in range(count, 0, -1):
+        nodes[at], links[at - 1] = node, via[node]
+        node = came[node]
+    nodes[0] = node
+    return nodes, links
+
+
+@nb.njit(cache=True)
+def shortest(
+    first: NDArray[np.int32],
+    last: NDArray[np.int32],
+    goal: NDArray[np.bool_],
+    mode: int,
+    without: int,
+    indptr: NDArray[np.int32],
+    turn: NDArray[np.int32],
+    neighbour: NDArray[np.int32],
+    edge: NDArray[np.int32],
+    length: NDArray[np.float64],
+    flow: NDArray[np.int8],
+    shut_node: NDArray[np.bool_],
+    shut_link: NDArray[np.bool_],
+    stamp: int,
+    node_seen: NDArray[np.int32],
+) -> tuple[NDArray[np.int32], NDArray[np.int32], float]:
+    """Return the nodes and links, in order, of the shortest way from a node of `first` to one of `last`, its length.
+
+    Where `last` is empty any node of `goal` (n,) will do. The link `without` is not used (-1: all are). No way: empty
+    arrays and infinity. `stamp` and `node_seen` are scratch; memory that is not written costs nothing.
+    """
+    n = len(indptr) - 1
+    far, came, via = np.empty(n), np.empty(n, np.int32), np.empty(n, np.int32)
+    heap = [(0.0, np.int32(node)) for node in first]
+    for node in first:
+        node_seen[node] = stamp
+        far[node], came[node], via[node] = 0.0, -1, -1
+    while len(heap):
+        here, node = heapq.heappop(heap)
+        if here > far[node]:
+            continue
+        arrived = len(last) == 0 and goal[node]
+        for each in last:
+            arrived = arrived or each == node
+        if arrived:
+            return *_way(node, came, via), here
+        if shut_node[node] and via[node] >= 0:
+            continue
+        for i in range(indptr[node], indptr[node + 1]):
+            link, other = edge[i], neighbour[i]
+            if link == without or shut_link[link] or not _passes(mode, flow[link], i < turn[node]):
+                continue
+            there = here + length[link]
+            if node_seen[other] != stamp or there < far[other]:
+                node_seen[other] = stamp
+                far[other], came[other], via[other] = there, node, link
+                heapq.heappush(heap, (there, other))
+    return np.empty(0, np.int32), np.empty(0, np.int32), np.inf
+
+
+@nb.njit(cache=True)
+def on_loops(
+    root: int,
+    links: NDArray[np.int32],
+    indptr: NDArray[np.int32],
+    neighbour: NDArray[np.int32],
+    edge: NDArray[np.int32],
+    shut_node: NDArray[np.bool_],
+    shut_link: NDArray[np.bool_],
+    stamp: int,
+    node_seen: NDArray[np.int32],
+) -> NDArray[np.bool_]:
+    """Return which of `links`, all that hang together with the node `root`, lie on a loop: those that are no bridge.
+
+    Bridges by depth-first numbering (Tarjan, Information Processing Letters 2 (1974) 160-161). A link to a shut node
+    is on none. `stamp` and `node_seen` are scratch.
+    """
+    n, m = len(indptr) - 1, len(shut_link)
+    order, low, at = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
+    came, via = np.empty(n, np.int32), np.empty(n, np.int32)
+    looped = np.empty(m, np.bool_)
+    for link in links:
+        looped[link] = True
+    stack, depth, found = np.empty(n, np.int32), 1, 0
+    stack[0] = root
+    node_seen[root] = stamp
+    order[root], low[root], came[root], via[root], at[root] = 0, 0, -1, -1, indptr[root]
+    while depth:
+        node = stack[depth - 1]
+        if at[node] == indptr[node + 1]:
+            depth -= 1
+            above = came[node]
+            if above >= 0:
+                low[above] = min(low[above], low[node])
+                looped[via[node]] = low[node] <= order[above]
+            continue
+        i = at[node]
+        at[node] += 1
+        link, other = edge[i], neighbour[i]
+        if shut_link[link] or link == via[node]:
+            continue
+        if shut_node[other]:
+            looped[link] = False
+        elif node_seen[other] == stamp:
+            low[node] = min(low[node], order[other])
+        else:
+            found += 1
+            node_seen[other] = stamp
+            order[other], low[other], came[other], via[other], at[other] = found, found, node, link, indptr[other]
+            stack[depth] = other
+            depth += 1
+    return looped[links]
