@@ -35,8 +35,8 @@ FREE_PORTS = "Ports.Free"
 flow direction, easting, northing and height in the city's coordinates; several are parted by semicolons."""
 
 _NODE_PROPERTIES = frozenset(("node", "networknode", "connectionnode"))
-_SURE, _NO_PORT, _NO_SYSTEM, _NO_DIAMETER, _OTHER_DIAMETER = 0.9, 0.8, 0.6, 0.85, 0.6
-_SAME_DIAMETER = 0.25
+_SURE, _NO_PORT, _NO_SYSTEM, _NO_DIAMETER, _TOO_WIDE = 0.9, 0.8, 0.6, 0.85, 0.6
+_WIDER = 0.25
 _WORDS: Mapping[System, tuple[str, ...]] = {  # in this order: wastewater and storm water are no water supply
     System.RAIN: ("雨水", "storm", "rainwater"),
     System.DRAINAGE: ("排水", "污水", "废水", "下水", "waste", "sewage", "sewer", "drain", "soil"),
@@ -79,7 +79,8 @@ def joints(city: City, *, reach_m: float = REACH_M) -> list[Joint]:
     """Return the joints of all placed building models with the networks of `city`, ordered by element.
 
     `reach_m` is how far a free port may lie from a network's end. Confidence of a joint that is not stated: 0.9, less
-    with the distance, with a system or diameter that is unknown or another, and where the model has no ports.
+    with the distance, with an unknown system or diameter, a riser wider
+    than its connection, and where the model has no ports.
     """
     elements = city.table("elements", placed_only=True)
     nodes = city.table("nodes", placed_only=True)
@@ -203,7 +204,8 @@ def _nearest(
         return
     assets = ends["asset"].to_numpy()
     places = shapely.get_coordinates(ends.geometry.to_numpy(), include_z=True)
-    near, which = KDTree(places[:, :2]).query(np.array([port.place[:2] for port in fitting]))
+    found = KDTree(places[:, :2]).query(np.array([port.place[:2] for port in fitting]))
+    near, which = (np.asarray(part).tolist() for part in found)
     for port, plan_m, index in zip(fitting, near, which, strict=True):
         if plan_m > reach_m:
             continue
@@ -215,7 +217,7 @@ def _nearest(
             (_NO_PORT, None if port.has_port else "no ports"),
             (_NO_SYSTEM, None if port.system else "system unknown"),
             (_NO_DIAMETER, "diameter unknown" if port.bore_m is None or math.isnan(bore) else None),
-            (_OTHER_DIAMETER, None if _alike(port.bore_m, bore) else "another diameter"),
+            (_TOO_WIDE, None if _fits(port.bore_m, bore) else "wider than its connection"),
         ):
             if doubt:
                 confidence *= factor
@@ -223,11 +225,9 @@ def _nearest(
         yield Joint(node, port.element, distance, round(float(confidence), 3), ", ".join(why)), port.run
 
 
-def _alike(bore_m: float | None, other_m: float) -> bool:
-    """Say whether two diameters may be one pipe's, or one is unknown."""
-    if bore_m is None or math.isnan(other_m):
-        return True
-    return abs(bore_m - other_m) <= _SAME_DIAMETER * max(bore_m, other_m)
+def _fits(bore_m: float | None, connection_m: float) -> bool:
+    """Say whether a run may be fed through a pipe this wide, or one diameter is unknown: a riser is no wider."""
+    return bore_m is None or math.isnan(connection_m) or bore_m <= (1.0 + _WIDER) * connection_m
 
 
 def _bore(properties: Mapping[str, Attribute]) -> float | None:
