@@ -125,19 +125,49 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerColumns:
+    """What the columns of a layer mean: meaning → column, meaning → fixed value, meaning → unit of its column.
+
+    A column that is named empty (``""``) is taken for nothing, whatever a guess says. The meanings and units are those
+    of `twin.readers.mapping`.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    values: Mapping[str, str] = field(default_factory=dict[str, str])
+    units: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnMapping:
+    """What a person says that columns mean, before any guess: for every layer, and for layers by name."""
+
+    default: LayerColumns = field(default_factory=LayerColumns)
+    layers: Mapping[str, LayerColumns] = field(default_factory=dict[str, LayerColumns])
+
+    def of(self, layer: str) -> LayerColumns:
+        """Return what is said for the layer of this name: its own words first, else those for every layer."""
+        own = self.layers.get(layer, LayerColumns())
+        return LayerColumns(
+            {**self.default.columns, **own.columns},
+            {**self.default.values, **own.values},
+            {**self.default.units, **own.units},
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ReadRequest:
     """What the caller knows about a file: the CRS it is in (EPSG, WKT or PROJ), its system, the city's CRS.
 
     `source` is the name under which the file's assets are kept; a file read again under it makes a new revision.
-    `columns` says what columns of a table mean (meaning → column), before any guess. `bounds` is the city's declared
-    extent, least easting, least northing, greatest easting, greatest northing in `city_crs`; None is no extent.
+    `columns` says what the columns of its tables mean, before any guess (`twin.readers.mapping`). `bounds` is the city's
+    declared extent, least easting, least northing, greatest easting, greatest northing in `city_crs`; None is no extent.
     """
 
     source: str
     city_crs: str | None = None
     crs: str | None = None
     system: System | None = None
-    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    columns: ColumnMapping = field(default_factory=ColumnMapping)
     bounds: tuple[float, float, float, float] | None = None
 
 

@@ -99,7 +99,7 @@ _LENGTHS = frozenset(name for name in MEANINGS if name.endswith("_m")) | {
 _PARTS = ("columns", "values", "units")
 _WORDS = {
     "system": tuple(system.value for system in System),
-    "kind": tuple(kind.value for kinds in (NodeKind, LinkKind, ZoneKind) for kind in kinds) + ("building",),
+    "kind": (*(kind.value for kinds in (NodeKind, LinkKind, ZoneKind) for kind in kinds), "building"),
 }
 
 
