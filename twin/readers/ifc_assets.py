@@ -111,8 +111,11 @@ def _element(content: IfcContent, entity: entity_instance, guids: Mapping[StepId
         storey=content.id("storey", content.tree.ancestor(entity, "IfcBuildingStorey")),
         system=content.said.systems.get(step),
         position=point,
+        materials=content.said.materials_of(entity),
+        classifications=content.said.classifications_of(entity),
         connects=tuple(asset_id(content.source, "element", guids[other]) for other in neighbours if other in guids),
         properties=content.said.of(entity),
+        units=content.said.units_of(entity),
     )
 
 

@@ -33,6 +33,7 @@ EXCLUDED_CLASSES = {
     "IfcPositioningElement": "positioning",  # IFC4X3: grids, referents
     "IfcGrid": "grid",
     "IfcAnnotation": "annotation",
+    "IfcVirtualElement": "virtual element",
 }
 WITHOUT_SURFACE = frozenset(
     {
@@ -142,7 +143,7 @@ def _mesh_alone(settings: Any, product: entity_instance, shapes: _Shapes, result
     except RuntimeError as error:
         result.failed += 1
         reason = str(error).partition(". Product:")[0].strip()
-        result.issues.append(Issue("E_GEOMETRY", f"{product.is_a()}: {reason}", product.GlobalId or ""))
+        result.issues.append(Issue("E_GEOMETRY", f"{product.is_a()}: {reason}", _guid(product)))
         return
     shapes.take(shape, result)
     _count(product, result)
@@ -157,9 +158,13 @@ def _count(product: entity_instance, result: Geometry) -> None:
         Issue(
             "E_EMPTY_GEOMETRY",
             f"{product.is_a()}: its body has no surface, or its openings leave none",
-            product.GlobalId or "",
+            _guid(product),
         )
     )
+
+
+def _guid(product: entity_instance) -> str:
+    return product.GlobalId or f"#{product.id()}"
 
 
 @dataclass(frozen=True, slots=True)
