@@ -2,12 +2,13 @@
 
 Layers buildings, elements, nodes, links, zones; plain tables storeys, spaces, sources, meshes, repairs, joints,
 valve_operations, placings, revisions, former_meshes, city. Columns are the fields of `twin.asset`, `id` kept as
-``asset``. Geometries keep a Z where the file had one. Assets that are not ``placed`` stand in their file's own coordinates.
+``asset``. Geometries keep a Z where the file had one. Assets that are not ``placed`` stand in their file's own
+coordinates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,7 @@ import msgspec
 from twin import city_file, geopackage, history, records, sources, valves
 from twin import crs as reference
 from twin import placing as placings
-from twin.asset import Asset, AssetId, System
+from twin.asset import Asset, AssetId, Node, System
 from twin.city_file import city_crs
 from twin.errors import CrsError, InputError, UnknownError
 from twin.model import Decision, Model
@@ -85,7 +86,11 @@ class City:
     def open_or_create(path: Path, crs: str | None, *, busy_timeout_s: float = 30.0) -> City:
         """Open the city at `path`, or make it; an existing one has to be in `crs` where that is given (CrsError)."""
         if not path.exists():
-            return City.create(path, crs, busy_timeout_s=busy_timeout_s)
+            try:
+                return City.create(path, crs, busy_timeout_s=busy_timeout_s)
+            except InputError as error:
+                if error.code != "E_EXISTS":  # another load has made it meanwhile
+                    raise
         city = City.open(path, busy_timeout_s=busy_timeout_s)
         if crs and city.crs and reference.label(city_crs(crs)) != city.crs:
             city.close()
@@ -102,17 +107,24 @@ class City:
         return int(self._get("revision") or 0)
 
     def replace(
-        self, model: Model, at: datetime, *, path: str = "", sha256: str = "", placing: Placing | None = None
+        self,
+        model: Model,
+        at: datetime,
+        *,
+        path: str = "",
+        sha256: str = "",
+        placing: Placing | None = None,
+        patience_s: float | None = None,
     ) -> Stored:
         """Put `model` in the place of what came from its source before, and nothing else, in one transaction.
 
         What was there becomes a former revision, unless the file (`sha256`) and all that it brings are the same: then
         nothing is written. `at` is the time noted (aware UTC), `path` says where the file was. A city without a CRS
         adopts the placement's. `placing` is the decision of a person that put it there, kept with it. Raises BusyError
-        where somebody else writes for longer than the timeout, CrsError where a placed model is not in the city's CRS,
-        InputError E_ID where two assets have one id, UnavailableError on a full disk.
+        where somebody else writes for longer than `patience_s` (else the city's timeout), CrsError where a placed model
+        is not in the city's CRS, InputError E_ID where two assets have one id, UnavailableError on a full disk.
         """
-        with self._writing() as db:
+        with self._writing(patience_s) as db:
             newest = sources.find(db, model.source)
             if placing:
                 placings.write(db, placing)
@@ -195,6 +207,16 @@ class City:
                 named[known] = None if named.get(known, asset) != asset else AssetId(asset)
         return {name: asset for name, asset in named.items() if asset is not None}
 
+    def nodes_beside(self, source: str, systems: Collection[System]) -> list[Node]:
+        """Return the placed nodes of some systems that other sources than `source` brought."""
+        beside = [row.source for row in self.sources() if row.placement.decision is Decision.PLACED]
+        found: list[Node] = []
+        with geopackage.one_line_errors(self.path):
+            for other in beside:
+                nodes = records.NODES.read(self._db, "source", other) if other != source else ()
+                found += [node for node in nodes if isinstance(node, Node) and node.system in systems]
+        return found
+
     def counts(self) -> dict[str, int]:
         """Return how many rows each table of assets has."""
         return {name: self._rows(f'SELECT count(*) FROM "{name}"')[0][0] for name in records.NAMES}  # noqa: S608  # our names
@@ -260,14 +282,15 @@ class City:
         self.close()
 
     @contextmanager
-    def _writing(self) -> Generator[sqlite3.Connection]:
+    def _writing(self, patience_s: float | None = None) -> Generator[sqlite3.Connection]:
         """Write in one transaction through a connection of its own."""
         if self._as_of is not None:
             raise InputError(
                 f"is the city as it was at {self._as_of.isoformat()}", where=str(self.path), expected="the city of now"
             )
         with geopackage.one_line_errors(self.path):
-            db = geopackage.connect(self.path, busy_timeout_s=self._busy_timeout_s)
+            timeout_s = self._busy_timeout_s if patience_s is None else patience_s
+            db = geopackage.connect(self.path, busy_timeout_s=timeout_s)
             try:
                 with geopackage.transaction(db):
                     yield db

@@ -7,59 +7,33 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import msgspec
+import shapely
 
 from twin import crs as reference
-from twin import records
+from twin import placing as placings
 from twin.asset import AssetId, System
-from twin.city import City
-from twin.errors import InputError
-from twin.model import Issue, Model, Placement, ReadRequest
+from twin.city import City, Stored
+from twin.errors import BusyError, InputError
+from twin.model import ColumnMapping, Decision, Issue, Model, ReadRequest
 from twin.readers import reader_for
 from twin.readers.gis import with_ends
+from twin.receipt import Receipt, receipt, refusal
 from twin.workers import Outcome, Workers, read
 
 ISOLATED = frozenset(("ifc",))
 """Kinds that are read in a process of their own: their library may hang, or die with the process."""
 _SUFFIXES = frozenset((".ifc", ".ifczip", ".inp", ".geojson", ".gpkg", ".shp"))
 _MAYBE_SUFFIXES = frozenset((".json", ".txt", ".ifcxml", ".net", ".xml", ".zip", ".xlsx", ".csv"))
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of one file; `line` is its JSON.
-
-    `products` … `excluded` account for an IFC file's products, None for other kinds; `counts` are the assets in the
-    city, by table; `account` is whatever else the reader says; `errors` has doubts too when `refused` is false.
-    """
-
-    file: str
-    source: str
-    kind: str
-    refused: bool
-    schema: str | None = None
-    schema_alias: str | None = None
-    products: int | None = None
-    meshed: int | None = None
-    empty: int | None = None
-    failed: int | None = None
-    excluded: Mapping[str, int] | int | None = None
-    placement: Placement | None = None
-    counts: Mapping[str, int] = field(default_factory=dict[str, int])
-    account: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    seconds: float = 0.0
-    peak_mb: float = 0.0
-    errors: Sequence[Issue] = ()
-
-    def line(self) -> str:
-        """Return the receipt as one line of JSON."""
-        return msgspec.json.encode(self).decode()
+REPAIR_TOLERANCE_M = 0.05
+"""See `twin.network.repair.TOLERANCE_M`, which is not imported before there is something to repair."""
+_PATIENCE_S = 1.0
+"""How long another load is waited for without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +61,21 @@ def load(
     crs: str | None = None,
     system: System | None = None,
     source: str | None = None,
+    columns: ColumnMapping | None = None,
+    bounds: tuple[float, float, float, float] | None = None,
+    tolerance_m: float | None = REPAIR_TOLERANCE_M,
     workers: int = 2,
     timeout_s: float = 1800.0,
     progress: Callable[[Progress], None] | None = None,
+    waiting: Callable[[], None] | None = None,
 ) -> list[Receipt]:
     """Read files, and folders of files, into the city at `city_path`, made if it is not there.
 
     `crs` is the CRS of files that name none, and of a new city if it is projected and in metres. `system` is the
-    system of networks that do not say. `source` is the name to keep a single file under, else its file name. A file
-    that is refused stops no other; the receipts come in the order of the files. `at` is the time that is noted.
+    system of networks that do not say. `source` is the name to keep a single file under, else its file name. `columns`
+    says what columns of a table mean, `bounds` (w, s, e, n in the city's CRS) how far the city reaches. Networks are
+    repaired within `tolerance_m` (None: not at all). A file that is refused stops no other; the receipts come in the
+    order of the files. `at` is the time that is noted; `waiting` is called where somebody else writes the city.
 
     Raises InputError where a folder has nothing to load, CrsError where `crs` does not exist, and what `City` raises
     where the city cannot be opened or written; files that were stored before that stay.
@@ -105,8 +85,10 @@ def load(
     files = expand(paths, city_path)
     if source and len(files) != 1:
         raise InputError(f"one name for {len(files)} files", where=f"--as {source}", expected="a single file")
-    with _Target(city_path, crs, at) as target, Workers(workers, timeout_s) as pool:
-        loading = _Loading(target, pool, crs=crs, system=system, progress=progress or _silently, total=len(files))
+    request = ReadRequest("", None, crs, system, columns or ColumnMapping(), bounds)
+    target = _Target(city_path, crs, at, tolerance_m=tolerance_m, waiting=waiting)
+    with target, Workers(workers, timeout_s) as pool:
+        loading = _Loading(target, pool, request, progress=progress or _silently, total=len(files))
         return loading.run([(file, source or file.name) for file in files], workers)
 
 
@@ -149,8 +131,16 @@ def _silently(progress: Progress) -> None:
 class _Target:
     """The city that is loaded into; a new one is made when the first file has been read."""
 
-    def __init__(self, path: Path, crs: str | None, at: datetime) -> None:
-        self._path, self._at = path, at
+    def __init__(
+        self,
+        path: Path,
+        crs: str | None,
+        at: datetime,
+        *,
+        tolerance_m: float | None,
+        waiting: Callable[[], None] | None,
+    ) -> None:
+        self._path, self._at, self._tolerance_m, self._waiting = path, at, tolerance_m, waiting
         fits = crs is not None and reference.fits_city(reference.horizontal(reference.parse(crs)))
         self._new_crs = crs if fits else None
         self._city = City.open(path) if path.exists() else None
@@ -164,18 +154,28 @@ class _Target:
         """Say whether `file` is the city."""
         return self._path.exists() and self._path.samefile(file)
 
-    def put(self, model: Model, file: Path) -> Model:
-        """Store a model, its loose ends joined to the city's nodes; returns it as stored."""
+    def put(self, model: Model, file: Path) -> tuple[Model, Stored]:
+        """Store a model where a person has placed it, its loose ends joined; returns it as stored."""
         self._city = self._city or City.open_or_create(self._path, self._new_crs)
         doubts: list[Issue] = []
         earlier = next((row for row in self._city.sources() if row.source == model.source), None)
-        path = str(file.resolve())
+        path, digest = str(file.resolve()), _digest(file)
         if earlier and earlier.path != path:
             doubts.append(Issue("E_SOURCE", f"took the place of what came from {earlier.path}"))
-        joined = _joined(self._city, model, doubts)
-        joined = dataclasses.replace(joined, issues=[*model.issues, *doubts])
-        self._city.replace(joined, self._at, path=path, sha256=_digest(file))
-        return joined
+        ready = _placed(self._city, model, doubts)
+        ready = _joined(self._city, ready, doubts)
+        if self._tolerance_m is not None:
+            ready = _repaired(self._city, ready, self._tolerance_m, doubts)
+        ready = dataclasses.replace(ready, issues=[*model.issues, *doubts])
+        return ready, self._store(self._city, ready, path, digest)
+
+    def _store(self, city: City, model: Model, path: str, digest: str) -> Stored:
+        try:
+            return city.replace(model, self._at, path=path, sha256=digest, patience_s=_PATIENCE_S)
+        except BusyError:
+            if self._waiting:
+                self._waiting()
+        return city.replace(model, self._at, path=path, sha256=digest)
 
     def __enter__(self) -> Self:
         return self
@@ -194,14 +194,13 @@ class _Loading:
         self,
         target: _Target,
         pool: Workers,
+        request: ReadRequest,
         *,
-        crs: str | None,
-        system: System | None,
         progress: Callable[[Progress], None],
         total: int,
     ) -> None:
         self._target, self._pool, self._progress, self._total = target, pool, progress, total
-        self._crs, self._system = crs, system
+        self._request = request
         self._receipts: dict[int, Receipt] = {}
 
     def run(self, named: Sequence[tuple[Path, str]], workers: int) -> list[Receipt]:
@@ -234,7 +233,7 @@ class _Loading:
                 kind, _ = reader_for(file)
                 self._refuse_twin(file, source, seen)
             except InputError as error:
-                self._done(index, file, _refusal(file, source, "", error))
+                self._done(index, file, refusal(file, source, "", error))
             else:
                 seen[source] = file
                 yield index, _Job(file, source, kind)
@@ -247,7 +246,7 @@ class _Loading:
 
     def _timed(self, reader: Callable[[Path, ReadRequest], Outcome], job: _Job) -> tuple[Outcome, float]:
         begun = time.perf_counter()
-        request = ReadRequest(job.source, self._target.crs, self._crs, self._system)
+        request = dataclasses.replace(self._request, source=job.source, city_crs=self._target.crs)
         return reader(job.file, request), time.perf_counter() - begun
 
     def _settle(self, waiting: dict[Future[tuple[Outcome, float]], tuple[int, _Job]], *, all_of_them: bool) -> None:
@@ -265,18 +264,58 @@ class _Loading:
         begun = time.perf_counter()
         if outcome.model is None:
             assert outcome.error is not None
-            receipt = _refusal(job.file, job.source, job.kind, outcome.error, seconds=seconds, peak_mb=outcome.peak_mb)
+            done = refusal(job.file, job.source, job.kind, outcome.error, seconds=seconds, peak_mb=outcome.peak_mb)
         else:
             try:
-                stored = self._target.put(outcome.model, job.file)
-                receipt = _receipt(job.file, stored, seconds + time.perf_counter() - begun, outcome.peak_mb)
+                model, stored = self._target.put(outcome.model, job.file)
+                done = receipt(
+                    job.file,
+                    model,
+                    revision=stored.revision,
+                    unchanged=not stored.is_new,
+                    seconds=seconds + time.perf_counter() - begun,
+                    peak_mb=outcome.peak_mb,
+                )
             except InputError as error:
-                receipt = _refusal(job.file, job.source, job.kind, error, seconds=seconds, peak_mb=outcome.peak_mb)
-        self._done(index, job.file, receipt)
+                done = refusal(job.file, job.source, job.kind, error, seconds=seconds, peak_mb=outcome.peak_mb)
+        self._done(index, job.file, done)
 
     def _done(self, index: int, file: Path, receipt: Receipt) -> None:
         self._receipts[index] = receipt
         self._progress(Progress(file, receipt, len(self._receipts), self._total))
+
+
+def _placed(city: City, model: Model, doubts: list[Issue]) -> Model:
+    """Put a model where a person has decided, if its file still says of its place what it said then."""
+    placing = city.placing(model.source)
+    if placing is None or placing.origin is None:
+        return model
+    if placings.holds(placing, model.placement):
+        return placings.placed(model, placing, city.crs or placing.crs)
+    when = f"{placing.decided:%Y-%m-%d %H:%M}Z"
+    doubts.append(
+        Issue(
+            "E_PLACEMENT",
+            f"the file now says otherwise where it stands: what {placing.by} decided on {when} was not applied",
+        )
+    )
+    return model
+
+
+def _repaired(city: City, model: Model, tolerance_m: float, doubts: list[Issue]) -> Model:
+    """Join what is loose in a network; where the model is placed, to the city's other nodes too."""
+    loose = [link.line for link in model.links if link.start is None or link.end is None]
+    if not loose:
+        return model
+    from twin.network.repair import repaired  # noqa: PLC0415  # scipy takes its time to load, and few files need it
+
+    is_placed = model.placement.decision is Decision.PLACED
+    west, south, east, north = shapely.total_bounds(loose)
+    if not is_placed and west >= -180 and east <= 180 and south >= -90 and north <= 90:
+        doubts.append(Issue("E_REPAIR", "nothing was repaired: not placed, its coordinates may be degrees"))
+        return model
+    others = city.nodes_beside(model.source, {link.system for link in model.links}) if is_placed else ()
+    return repaired(model, tolerance_m=tolerance_m, others=others)
 
 
 def _joined(city: City, model: Model, doubts: list[Issue]) -> Model:
@@ -304,35 +343,6 @@ def _joined(city: City, model: Model, doubts: list[Issue]) -> Model:
             )
         )
     return dataclasses.replace(model, links=links)
-
-
-def _receipt(file: Path, model: Model, seconds: float, peak_mb: float) -> Receipt:
-    account = dict(model.account)
-    known = {name: account.pop(name, None) for name in ("schema", "schema_alias", "products", "meshed", "failed")}
-    known |= {name: account.pop(name, None) for name in ("empty", "excluded")}
-    return Receipt(
-        str(file),
-        model.source,
-        model.kind,
-        refused=False,
-        **known,
-        placement=model.placement,
-        counts={name: len(getattr(model, name)) for name in records.NAMES},
-        account=account,
-        seconds=round(seconds, 3),
-        peak_mb=round(peak_mb, 1),
-        errors=model.issues,
-    )
-
-
-def _refusal(
-    file: Path, source: str, kind: str, error: Exception, *, seconds: float = 0.0, peak_mb: float = 0.0
-) -> Receipt:
-    code = getattr(error, "code", "E_READER")
-    issue = Issue(code, str(error).removeprefix(f"{code} "))
-    return Receipt(
-        str(file), source, kind, refused=True, seconds=round(seconds, 3), peak_mb=round(peak_mb, 1), errors=(issue,)
-    )
 
 
 def _digest(file: Path) -> str:

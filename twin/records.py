@@ -177,5 +177,6 @@ RECORDS = (
     _record(Link, "links", "LINESTRING"),
     _record(Zone, "zones", "MULTIPOLYGON"),
 )
+NODES = next(record for record in RECORDS if record.kind is Node)
 TABLES = tuple(record.table for record in RECORDS)
 NAMES = tuple(table.name for table in TABLES)
