@@ -7,7 +7,7 @@ supply. In drains nothing is closed: what flows there goes on downstream to an o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,16 +15,8 @@ import numpy as np
 from twin.asset import AssetId, NodeKind, System
 from twin.network.graph import GRAVITY
 from twin.network.isolation import isolate, next_ring, unsupplied
-from twin.network.surroundings import (
-    Affected,
-    Reliance,
-    Surroundings,
-    Within,
-    people_of,
-    reliance,
-    sensitive_of,
-)
-from twin.network.walk import AGAINST, ALONG, walked
+from twin.network.surroundings import Affected, Surroundings, Within, people_of, sensitive_of
+from twin.network.trace import RestsOn, downstream, rests_on, upstream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,7 +85,7 @@ class Impact:
     people: int | None = None
     unknown_people: int = 0
     sensitive: Sequence[Affected] = ()
-    rests_on: Reliance = field(default_factory=lambda: Reliance(0, 0, 0, 0.0))
+    rests_on: RestsOn = RestsOn(0, 0, 0, 0.0)  # noqa: RUF009  # it is frozen
 
 
 def impact(
@@ -159,19 +151,17 @@ class _Telling:
             people=people_of(buildings),
             unknown_people=sum(each.people is None for each in buildings),
             sensitive=sensitive_of(buildings),
-            rests_on=reliance(network, links),
+            rests_on=rests_on(network, links),
         )
 
     def drained(self, node: int, link: int) -> Impact:
         """Answer for drains: down to the outfall, and all that comes from above."""
         network = self.network
-        here = np.array([node] if node >= 0 else [network.end[link]], np.int32)
-        above = here if node >= 0 else np.array([network.start[link]], np.int32)
+        upper, lower = (node, node) if node >= 0 else (network.start[link], network.end[link])
+        above, below = upstream(network, network.nodes[upper]), downstream(network, network.nodes[lower])
         own = np.array([link] if link >= 0 else [], np.int32)
-        below_nodes, below = _walk(network, here, ALONG)
-        above_nodes, above_links = _walk(network, above, AGAINST)
-        down, up = np.union1d(below, own), np.union1d(above_links, own)
-        buildings = self.around.served(self._nodes(above_nodes), [self.system])
+        down, up = np.union1d(below.links, own), np.union1d(above.links, own)
+        buildings = self.around.served(self._nodes(above.nodes), [self.system])
         storeys, spaces = self.around.within([each.building for each in buildings])
         return Impact(
             asset=self.asset,
@@ -181,14 +171,14 @@ class _Telling:
             nodes=self._nodes(np.array([node] if node >= 0 else [], np.int32)),
             downstream_links=self._links(down),
             upstream_links=self._links(up),
-            outfalls=self._of_kind(below_nodes, NodeKind.OUTFALL),
+            outfalls=self._of_kind(below.nodes, NodeKind.OUTFALL),
             buildings=buildings,
             storeys=storeys,
             spaces=spaces,
             people=people_of(buildings),
             unknown_people=sum(each.people is None for each in buildings),
             sensitive=sensitive_of(buildings),
-            rests_on=reliance(network, np.union1d(down, up)),
+            rests_on=rests_on(network, np.union1d(down, up)),
         )
 
     def _ring(self, ring: Isolation) -> list[ValveToClose]:
@@ -215,18 +205,3 @@ class _Telling:
 
     def _links(self, links: NDArray[np.int32]) -> list[AssetId]:
         return self.network.links[links].tolist()
-
-
-def _walk(network: Network, first: NDArray[np.int32], mode: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the nodes and links that a walk along (or against) the drains' own direction meets."""
-    with network.scratches.taken() as scratch:
-        return walked(
-            *(first, mode, network.indptr, network.turn, network.neighbour, network.edge),
-            *(network.once(_drawn), network.shut_node, network.shut_link),
-            *(scratch.stamp, scratch.node_seen, scratch.link_seen, scratch.nodes, scratch.links),
-        )
-
-
-def _drawn(network: Network) -> NDArray[np.int8]:
-    """Return the direction of flow of each link (m,): as drawn, start to end, which is how drains run."""
-    return np.ones(len(network.links), np.int8)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import shapely
@@ -48,23 +49,52 @@ class Pairs:
         return Pairs(*parts)
 
 
-def near(lines_a: Geometries, lines_b: Geometries | shapely.STRtree, clearance_m: float | NDArray[np.float64]) -> Pairs:
+class Lines:
+    """Lines (or points) that are looked through again and again: an R-tree of their plan, and their coordinates.
+
+    `geometries` stand in one projected CRS, metres; missing (None) and empty ones are near nothing.
+    """
+
+    def __init__(self, geometries: Geometries) -> None:
+        self.geometries = np.asarray(geometries, dtype=object)
+        self.begins = np.zeros(len(self.geometries) + 1, np.int64)
+        np.cumsum(shapely.get_num_coordinates(self.geometries), out=self.begins[1:])
+        self.xyz = np.ascontiguousarray(shapely.get_coordinates(self.geometries, include_z=True))
+
+    def __len__(self) -> int:
+        return len(self.geometries)
+
+    @cached_property
+    def plan(self) -> NDArray[np.object_]:
+        """What they look like from above: an upright line is a point (GEOS finds no line of length zero)."""
+        upright = (shapely.length(self.geometries) == 0) & ~shapely.is_empty(self.geometries)
+        upright &= ~shapely.is_missing(self.geometries)
+        if not upright.any():
+            return self.geometries
+        seen = self.geometries.copy()
+        seen[upright] = shapely.points(self.xyz[self.begins[:-1][upright], :2])
+        return seen
+
+    @cached_property
+    def tree(self) -> shapely.STRtree:
+        """The R-tree of `plan`."""
+        return shapely.STRtree(self.plan)
+
+
+def near(lines_a: Geometries | Lines, lines_b: Geometries | Lines, clearance_m: float | NDArray[np.float64]) -> Pairs:
     """Return which lines of `lines_a` and `lines_b` come within `clearance_m` of each other, and how near.
 
-    Lines (or points) stand in one projected CRS, metres; `lines_b` may be a tree that is used again and again;
-    `clearance_m` is one number, or one for each of `lines_a`. Missing (None) and empty geometries are near nothing.
-    Segment against segment: the least of the four distances from an end, and of the one between their common
-    perpendicular's feet where both lie inside (Ericson, Real-Time Collision Detection, 2005, 5.1.9).
+    `clearance_m` is one number, or one for each of `lines_a` (n,). Segment against segment: the least of the four
+    distances from an end, and of the one between their common perpendicular's feet where both lie inside (Ericson,
+    Real-Time Collision Detection, 2005, 5.1.9).
     """
-    tree = lines_b if isinstance(lines_b, shapely.STRtree) else shapely.STRtree(np.asarray(lines_b, dtype=object))
-    first = np.asarray(lines_a, dtype=object)
-    if not len(first) or not len(tree.geometries):
+    first = lines_a if isinstance(lines_a, Lines) else Lines(lines_a)
+    second = lines_b if isinstance(lines_b, Lines) else Lines(lines_b)
+    if not len(first) or not len(second):
         return _no_pairs()
-    found = tree.query(first, predicate="dwithin", distance=clearance_m)
-    a, b = found[0], found[1]
-    measured = _measure(_flattened(first), _flattened(tree.geometries), a, b)
-    limit = np.broadcast_to(np.asarray(clearance_m, np.float64), first.shape)[a]
-    close = measured[:, 0] <= limit
+    a, b = second.tree.query(first.plan, predicate="dwithin", distance=clearance_m)
+    measured = _measure((first.xyz, first.begins), (second.xyz, second.begins), a, b)
+    close = measured[:, 0] <= np.broadcast_to(np.asarray(clearance_m, np.float64), (len(first),))[a]
     order = np.lexsort((b[close], a[close]))
     a, b, measured = a[close][order], b[close][order], measured[close][order]
     return Pairs(
@@ -82,13 +112,6 @@ def near(lines_a: Geometries, lines_b: Geometries | shapely.STRtree, clearance_m
 def _no_pairs() -> Pairs:
     none, index, points = np.empty(0), np.empty(0, np.intp), np.empty((0, 2))
     return Pairs(index, index, none, none, none, np.empty(0, bool), points, points)
-
-
-def _flattened(lines: NDArray[Any]) -> Flattened:
-    """Return the coordinates (m, 3) of all lines, z nan where there is none, and where each begins (n + 1,)."""
-    begins = np.zeros(len(lines) + 1, np.int64)
-    np.cumsum(shapely.get_num_coordinates(lines), out=begins[1:])
-    return np.ascontiguousarray(shapely.get_coordinates(lines, include_z=True)), begins
 
 
 @njit(cache=True)

@@ -9,20 +9,16 @@ from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import msgspec
-import numpy as np
 import pandas as pd
 
 from twin.asset import AssetId, Basis, Building, Element, Link, Node, Space, Storey, System
 from twin.buildings import Sensitive, people, sensitive, stands_for
 from twin.errors import UnknownError
 from twin.network.clearances import Clearances, read_clearances
-from twin.network.graph import BASES
 from twin.network.joints import joints, system_of
 from twin.network.service import services
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from twin.city import City
     from twin.network.graph import Network
 
@@ -55,26 +51,6 @@ class Within:
     asset: AssetId
     name: str
     building: AssetId
-
-
-@dataclass(frozen=True, slots=True)
-class Reliance:
-    """How many of the links that an answer goes over are as the file drew them, inferred, or repaired.
-
-    `share` is that of the last two, 0 to 1, by number of links.
-    """
-
-    stated: int
-    inferred: int
-    repaired: int
-    share: float
-
-
-def reliance(network: Network, links: NDArray[np.int32]) -> Reliance:
-    """Return what `links` (indices) rest on."""
-    counts = np.bincount(network.basis[links], minlength=len(BASES))
-    share = float(counts[1:].sum() / len(links)) if len(links) else 0.0
-    return Reliance(int(counts[0]), int(counts[1]), int(counts[2]), round(share, 4))
 
 
 class Surroundings:
