@@ -132,15 +132,15 @@ class Tracer:
     @property
     def network(self) -> Network:
         """The network of the city as it is now."""
-        revision, states = self._city.revision(), self._city.valve_states()
-        now = revision, frozenset(states.items())
+        states = self._city.valve_states()
+        now = self._city.revision(), frozenset(states.items())
         with self._lock:
             if self._standing is None or self._standing[0] != now:
-                self._standing = now, self._as_surveyed(revision).operated(states)
+                self._standing = now, self._as_surveyed().operated(states)
             return self._standing[1]
 
-    def _as_surveyed(self, revision: int) -> Network:
-        loaded = tuple((row.source, row.loaded) for row in self._city.sources())
+    def _as_surveyed(self) -> Network:
+        loaded = tuple((row.source, row.revision, row.loaded, row.placement.decision) for row in self._city.sources())
         if self._surveyed is None or self._surveyed[0] != loaded:
             self._surveyed = loaded, Network.of(self._city.table("nodes"), self._city.table("links"))
         return self._surveyed[1]

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numba as nb
 import numpy as np
@@ -20,15 +20,13 @@ def labelled(
     indptr: NDArray[np.int32],
     neighbour: NDArray[np.int32],
     edge: NDArray[np.int32],
-    start: NDArray[np.int32],
-    end: NDArray[np.int32],
     door_link: NDArray[np.bool_],
     door_node: NDArray[np.bool_],
 ) -> tuple[
     NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]
 ]:
     """Return `node_cell`, `link_cell`, `node_ptr`, `nodes`, `link_ptr` and `links` of the cells that have members."""
-    n, m = len(door_node), len(start)
+    n, m = len(door_node), len(door_link)
     node_cell, link_cell = np.full(n, -1, np.int32), np.full(m, -1, np.int32)
     nodes, links = np.empty(n, np.int32), np.empty(m, np.int32)
     node_ptr, link_ptr = np.zeros(n + m + 1, np.int32), np.zeros(n + m + 1, np.int32)
@@ -102,14 +100,13 @@ def sides_of(
         node = door_nodes[at]
         side_ptr[of_links + at + 1] = side_ptr[of_links + at] + indptr[node + 1] - indptr[node]
     side = np.empty(side_ptr[doors_in_all], np.int32)
-    for door in range(of_links):
-        for end_at in range(2):
-            node = end[door_links[door]] if end_at else start[door_links[door]]
-            cell = node_cell[node]
-            if cell < 0:
-                cell = count
-                count += 1
-            side[2 * door + end_at] = cell
+    for at in range(2 * of_links):
+        link = door_links[at // 2]
+        cell = node_cell[end[link] if at % 2 else start[link]]
+        if cell < 0:
+            cell = count
+            count += 1
+        side[at] = cell
     for at in range(len(door_nodes)):
         node = door_nodes[at]
         for i in range(indptr[node], indptr[node + 1]):
@@ -117,6 +114,14 @@ def sides_of(
             if cell < 0:
                 cell = side[2 * door_of_link[edge[i]] + (1 if i >= turn[node] else 0)]
             side[side_ptr[of_links + at] + i - indptr[node]] = cell
+    return side_ptr, side, *_turned(side_ptr, side, count)
+
+
+@nb.njit(cache=True)
+def _turned(
+    side_ptr: NDArray[np.int32], side: NDArray[np.int32], count: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the doors of each of `count` cells, from the cells of each door."""
     door_ptr = np.zeros(count + 1, np.int32)
     for cell in side:
         door_ptr[cell + 1] += 1
@@ -124,11 +129,40 @@ def sides_of(
         door_ptr[cell + 1] += door_ptr[cell]
     free = door_ptr[:-1].copy()
     doors = np.empty(len(side), np.int32)
-    for door in range(doors_in_all):
-        for i in range(side_ptr[door], side_ptr[door + 1]):
-            doors[free[side[i]]] = door
-            free[side[i]] += 1
-    return side_ptr, side, door_ptr, doors
+    for door in range(len(side_ptr) - 1):
+        for cell in side[side_ptr[door] : side_ptr[door + 1]]:
+            doors[free[cell]] = door
+            free[cell] += 1
+    return door_ptr, doors
+
+
+@nb.njit(cache=True)
+def _entered(
+    wanted: NDArray[np.int32], stamp: int, cell_seen: NDArray[np.int32], cells: NDArray[np.int32], count: int
+) -> int:
+    """Append those of `wanted` that were not seen to the first `count` of `cells`, and return how many there are."""
+    for cell in wanted:
+        if cell_seen[cell] != stamp:
+            cell_seen[cell] = stamp
+            cells[count] = cell
+            count += 1
+    return count
+
+
+@nb.njit(cache=True)
+def _all_seen(cells: NDArray[np.int32], stamp: int, cell_seen: NDArray[np.int32]) -> bool:
+    for cell in cells:  # noqa: SIM110  # compiled
+        if cell_seen[cell] != stamp:
+            return False
+    return True
+
+
+@nb.njit(cache=True)
+def _among(door: Any, doors: NDArray[np.int32]) -> bool:
+    for each in doors:  # noqa: SIM110  # compiled
+        if each == door:
+            return True
+    return False
 
 
 @nb.njit(cache=True)
@@ -150,12 +184,8 @@ def enclosed(
 
     A door with all its sides inside is given as its complement (~door). `stamp` to `met` are scratch.
     """
-    count = met_count = at = 0
-    for cell in first:
-        if cell_seen[cell] != stamp:
-            cell_seen[cell] = stamp
-            cells[count] = cell
-            count += 1
+    met_count = at = 0
+    count = _entered(first, stamp, cell_seen, cells, 0)
     while at < count:
         cell = cells[at]
         at += 1
@@ -166,23 +196,23 @@ def enclosed(
             door_seen[door] = stamp
             met[met_count] = door
             met_count += 1
-            passes = state[door] == ONE_WAY
-            for each in open_doors:
-                passes = passes or each == door
-            if passes:
-                for j in range(side_ptr[door], side_ptr[door + 1]):
-                    if cell_seen[side[j]] != stamp:
-                        cell_seen[side[j]] = stamp
-                        cells[count] = side[j]
-                        count += 1
+            if state[door] == ONE_WAY or _among(door, open_doors):
+                count = _entered(side[side_ptr[door] : side_ptr[door + 1]], stamp, cell_seen, cells, count)
     out = met[:met_count].copy()
     for i in range(met_count):
-        inner = True
-        for j in range(side_ptr[out[i]], side_ptr[out[i] + 1]):
-            inner = inner and cell_seen[side[j]] == stamp
-        if inner:
+        if _all_seen(side[side_ptr[out[i]] : side_ptr[out[i] + 1]], stamp, cell_seen):
             out[i] = ~out[i]
     return cells[:count].copy(), out
+
+
+@nb.njit(cache=True)
+def _found(wanted: NDArray[np.int32], found: NDArray[np.bool_], queue: NDArray[np.int32], waiting: int) -> int:
+    for cell in wanted:
+        if not found[cell]:
+            found[cell] = True
+            queue[waiting] = cell
+            waiting += 1
+    return waiting
 
 
 @nb.njit(cache=True)
@@ -209,12 +239,8 @@ def reached(
     for cell in gone:
         found[cell] = True
     queue = np.empty(count, np.int32)
-    waiting = at = 0
-    for cell in sources:
-        if not found[cell]:
-            found[cell] = True
-            queue[waiting] = cell
-            waiting += 1
+    at = 0
+    waiting = _found(sources, found, queue, 0)
     while at < waiting:
         cell = queue[at]
         at += 1
@@ -222,11 +248,7 @@ def reached(
             door = doors[i]
             if shut[door] or (state[door] == ONE_WAY and door < link_doors and side[side_ptr[door]] != cell):
                 continue
-            for j in range(side_ptr[door], side_ptr[door + 1]):
-                if not found[side[j]]:
-                    found[side[j]] = True
-                    queue[waiting] = side[j]
-                    waiting += 1
+            waiting = _found(side[side_ptr[door] : side_ptr[door + 1]], found, queue, waiting)
     for cell in gone:
         found[cell] = False
     return found

@@ -57,9 +57,7 @@ class Cells:
         closable_node = network.valve_node & network.usable_node
         door_link = closable_link | network.shut_link | network.one_way
         door_node = closable_node | network.shut_node
-        labels = labelled(
-            network.indptr, network.neighbour, network.edge, network.start, network.end, door_link, door_node
-        )
+        labels = labelled(network.indptr, network.neighbour, network.edge, door_link, door_node)
         node_cell, link_cell, node_ptr, nodes, link_ptr, links = labels
         door_links, door_nodes = (np.flatnonzero(door).astype(np.int32) for door in (door_link, door_node))
         side_ptr, side, door_ptr, doors = sides_of(

@@ -26,8 +26,8 @@ class Reach:
     """A link on the way, its ends in the order of the way, metres.
 
     `from_level_m` and `to_level_m` are inverts (drainage) or axis levels (pressure networks) as the file has them,
-    `from_top_m` and `to_top_m` the crown above an invert; `diameter_m` is the inside height. `slope` falls along the way
-    (metres a metre, negative: it rises). `with_the_link`: the way goes from the link's start to its end.
+    `from_top_m` and `to_top_m` the crown above an invert; `diameter_m` is the inside height. `slope` is its
+    fall along the way (metres a metre, negative: it rises). `with_the_link`: the way goes from the link's start to its end.
     """
 
     link: AssetId
@@ -80,4 +80,15 @@ def _reach(node: Node, link: Link, chainage: float, length: float, *, gravity: b
     slope = None
     if levels[0] is not None and levels[1] is not None and length > 0 and math.isfinite(length):
         slope = round((levels[0] - levels[1]) / length, 6)
-    return Reach(link.id, round(chainage, 3), round(length, 3), *levels, *tops, height, slope, forward)
+    return Reach(
+        link=link.id,
+        chainage_m=round(chainage, 3),
+        length_m=round(length, 3),
+        from_level_m=levels[0],
+        to_level_m=levels[1],
+        from_top_m=tops[0],
+        to_top_m=tops[1],
+        diameter_m=height,
+        slope=slope,
+        with_the_link=forward,
+    )

@@ -66,7 +66,7 @@ class Loops:
 
 @dataclass(frozen=True, slots=True)
 class RestsOn:
-    """How many links an answer rests on by their basis, and the share by length that is inferred or repaired, 0 to 1."""
+    """How many links an answer rests on, by basis, and the share by length that is inferred or repaired, 0 to 1."""
 
     stated: int
     inferred: int
@@ -142,12 +142,12 @@ def path_to_end(network: Network, asset: str) -> Path:
     """
     first = _ends(network, asset)
     if not _is_gravity(network, asset):
-        return _shortest(network, first, _NOWHERE, walk.AGAINST, network.source)
+        return _shortest(network, first, _NOWHERE, walk.AGAINST, goal=network.source)
     outfall = network.nodes_of(*_SINKS)
-    to_outfall = _shortest(network, first, _NOWHERE, walk.ALONG, outfall)
+    to_outfall = _shortest(network, first, _NOWHERE, walk.ALONG, goal=outfall)
     if np.isfinite(to_outfall.length_m):
         return to_outfall
-    return _shortest(network, first, _NOWHERE, walk.ALONG, network.once(_last))
+    return _shortest(network, first, _NOWHERE, walk.ALONG, goal=network.once(_last))
 
 
 def loops(network: Network, asset: str) -> Loops:
@@ -240,6 +240,7 @@ def _shortest(
     first: NDArray[np.int32],
     last: NDArray[np.int32],
     mode: int,
+    *,
     goal: NDArray[np.bool_] | None = None,
     without: int = -1,
 ) -> Path:

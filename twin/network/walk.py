@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numba as nb
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BOTH, ALONG, AGAINST = 0, 1, 2
 """How a walk goes: whichever way, with the flow, against it."""
+_LAST_STAMP = np.iinfo(np.int32).max
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +51,9 @@ class Scratches:
             n, m = self._counts
             scratch = Scratch(0, *(np.zeros(count, np.int32) for count in (n, m, n, m)))
         scratch.stamp += 1
+        if scratch.stamp == _LAST_STAMP:
+            scratch.stamp = 1
+            scratch.node_seen[:] = scratch.link_seen[:] = 0
         try:
             yield scratch
         finally:
@@ -85,7 +89,7 @@ def compressed(
 
 
 @nb.njit(cache=True)
-def _passes(mode: int, flow: int, leaves: bool) -> bool:
+def _passes(mode: int, flow: Any, leaves: Any) -> bool:
     """Say whether a walk in `mode` takes a link with `flow` (1 start to end, -1 back) from an end that it `leaves`."""
     if mode == BOTH:
         return True
@@ -159,10 +163,10 @@ def potential(
     Dijkstra, Numerische Mathematik 1 (1959) 269-271, from all sources at once.
     """
     far = np.full(len(indptr) - 1, np.inf)
-    heap = [(0.0, np.int32(node)) for node in sources]
+    heap: list[Any] = [(0.0, np.int32(node)) for node in sources]
     for node in sources:
         far[node] = 0.0
-    while len(heap):
+    while heap:
         here, node = heapq.heappop(heap)
         if here > far[node] or shut_node[node]:
             continue
@@ -218,11 +222,11 @@ def shortest(
     """
     n = len(indptr) - 1
     far, came, via = np.empty(n), np.empty(n, np.int32), np.empty(n, np.int32)
-    heap = [(0.0, np.int32(node)) for node in first]
+    heap: list[Any] = [(0.0, np.int32(node)) for node in first]
     for node in first:
         node_seen[node] = stamp
         far[node], came[node], via[node] = 0.0, -1, -1
-    while len(heap):
+    while heap:
         here, node = heapq.heappop(heap)
         if here > far[node]:
             continue
