@@ -133,7 +133,7 @@ class LayerColumns:
     """
 
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
-    values: Mapping[str, str] = field(default_factory=dict[str, str])
+    fixed: Mapping[str, str] = field(default_factory=dict[str, str])
     units: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -149,7 +149,7 @@ class ColumnMapping:
         own = self.layers.get(layer, LayerColumns())
         return LayerColumns(
             {**self.default.columns, **own.columns},
-            {**self.default.values, **own.values},
+            {**self.default.fixed, **own.fixed},
             {**self.default.units, **own.units},
         )
 
@@ -159,8 +159,9 @@ class ReadRequest:
     """What the caller knows about a file: the CRS it is in (EPSG, WKT or PROJ), its system, the city's CRS.
 
     `source` is the name under which the file's assets are kept; a file read again under it makes a new revision.
-    `columns` says what the columns of its tables mean, before any guess (`twin.readers.mapping`). `bounds` is the city's
-    declared extent, least easting, least northing, greatest easting, greatest northing in `city_crs`; None is no extent.
+    `columns` says what the columns of its tables mean, before any guess (`twin.readers.mapping`). `bounds` is the
+    city's declared extent, least easting, least northing, greatest easting, greatest northing in `city_crs`; None is no
+    extent.
     """
 
     source: str

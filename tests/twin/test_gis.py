@@ -71,18 +71,25 @@ def test_chinese_survey_columns_are_understood(tmp_path: Path) -> None:
         "建设年代": ["1998", "2004-05-01", ""],
         "埋深": [1.2, None, 0.8],
         "权属单位": ["水务", "水务", "水务"],
+        "备注一": ["a", "b", "c"],
     }
     model = read(layer(tmp_path, "给水管线.geojson", rows))
     first, second, third = model.links
     assert (first.id, first.system, first.kind) == ("给水管线.geojson:link:a", System.WATER, LinkKind.PIPE)
     assert (first.diameter_m, second.diameter_m, third.diameter_m) == (0.3, 0.6, 0.2)
-    assert second.properties["width_m"] == 0.4
+    assert second.width_m == 0.4
     assert (first.material, third.material) == ("球墨铸铁", None)
     assert [link.year for link in model.links] == [1998, 2004, None]
-    assert first.properties["depth_m"] == 1.2
+    assert (first.depth_m, first.owner) == (1.2, "水务")
     [told] = model.account["layers"]
-    assert told["understood"] == {"管径": "diameter_mm", "材质": "material", "建设年代": "year", "埋深": "depth_m"}
-    assert told["not_understood"] == ["权属单位"]
+    assert told["understood"] == {
+        "管径": "diameter_mm",
+        "材质": "material",
+        "建设年代": "year",
+        "埋深": "depth_m",
+        "权属单位": "owner",
+    }
+    assert told["not_understood"] == ["备注一"]
 
 
 @pytest.mark.parametrize(

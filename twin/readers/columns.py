@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from twin.asset import LinkKind, NodeKind, System, ZoneKind
+from twin.model import LayerColumns
+from twin.readers.mapping import UNITS
 
 if TYPE_CHECKING:
     from twin.asset import Attribute
@@ -37,7 +39,9 @@ ALIASES: Mapping[str, Sequence[str]] = {
         *("nodeid", "pointid", "linkid", "pipeid", "assetid", "facilityid", "objectid", "gid", "name", "名称"),
     ),
     "name": ("name", "名称", "标识", "label"),
-    "kind": ("kind", "type", "feature", "特征", "subsid", "附属物", "类型", "facilityt"),
+    "kind": ("kind", "type", "类型", "facilityt"),
+    "appurtenance": ("subsid", "附属物", "附属设施", "附属物名称"),
+    "feature": ("feature", "特征", "管点特征", "点特征"),
     "service": ("service", "systemtype", "drainagetype", "排水类型", "类别"),
     "status": ("status", "ustatus", "使用状态", "状态", "initialstatus"),
     "material": ("material", "材质", "管材", "管线材料", "pipemat", "mat", "svconnmat"),
@@ -73,7 +77,12 @@ ALIASES: Mapping[str, Sequence[str]] = {
     "ground_m": ("groundm", "ground", "groundlevel", "地面高程", "地面", "high", "rim", "rimelevation", "coverlevel"),
     "invert_m": ("invertm", "invert", "invertlevel", "管底高程", "井底高程", "管底"),
     "elevation": ("elevation", "elev", "高程"),
-    "depth_m": ("depthm", "depth", "埋深", "welldeep", "井深"),
+    "start_depth_m": ("startdepthm", "sdeep", "起点埋深"),
+    "end_depth_m": ("enddepthm", "edeep", "终点埋深"),
+    "well_depth_m": ("welldepthm", "welldeep", "井深", "井底深"),
+    "depth_m": ("depthm", "depth", "埋深"),
+    "width_m": ("widthm", "断面宽"),
+    "owner": ("owner", "belong", "权属", "权属单位", "产权单位", "管理单位"),
     "laying": ("laying", "embed", "埋设方式", "敷设方式"),
     "height_m": ("heightm", "height", "高度", "建筑高度"),
     "storeys": ("storeys", "stories", "floors", "层数", "楼层"),
@@ -81,22 +90,41 @@ ALIASES: Mapping[str, Sequence[str]] = {
     "residents": ("residents", "pop", "population", "人口", "常住人口"),
 }
 """Names of columns by what they mean; the first that is there is taken, a column means one thing only."""
+_DIAMETERS = frozenset(("diameter", "diameter_m", "diameter_mm"))
+_SURVEYED = frozenset(("sexp", "eexp", "expno", "psize", "embed", "ustatus", "subsid", "sdeep", "edeep", "mapno"))
+"""Names that CJJ 61's tables have and others have not: codes in such a table are CJJ 61's."""
 
 _NODE_WORDS = (
-    (NodeKind.OUTFALL, ("outfall", "排出口", "排放口", "出水口")),
-    (NodeKind.INLET, ("catchbasin", "catch basin", "inlet", "雨水篦", "雨水口", "雨篦")),
-    (NodeKind.MANHOLE, ("manhole", "检查井", "窨井", "人孔")),
-    (NodeKind.HYDRANT, ("hydrant", "消火栓", "消防栓")),
-    (NodeKind.VALVE, ("valve", "阀")),
-    (NodeKind.METER, ("meter", "水表", "流量计", "燃气表")),
+    (NodeKind.OUTFALL, ("outfall", "排出口", "排放口", "出水口", "排水口", "污水处理")),
+    (NodeKind.INLET, ("catchbasin", "catch basin", "inlet", "雨水篦", "雨水口", "篦", "箅")),
+    (NodeKind.MANHOLE, ("manhole", "检查井", "窨井", "人孔", "检修井")),
+    (NodeKind.HYDRANT, ("hydrant", "消火栓", "消防栓", "消防井")),
+    (NodeKind.METER, ("meter", "水表", "流量计", "燃气表", "计量")),
+    (NodeKind.VALVE, ("valve", "阀", "闸门")),
     (NodeKind.REGULATOR, ("regulator", "调压")),
     (NodeKind.PUMP, ("pump", "泵")),
-    (NodeKind.TANK, ("tank", "水池", "水塔", "水箱")),
+    (NodeKind.TANK, ("tank", "水池", "水塔", "水箱", "压力调节塔")),
     (NodeKind.RESERVOIR, ("reservoir", "水库")),
-    (NodeKind.STORAGE, ("storage", "调蓄")),
-    (NodeKind.SOURCE, ("source", "门站", "气源", "水源", "热源")),
+    (NodeKind.STORAGE, ("storage", "调蓄", "化粪池", "隔油池", "沉淀池", "净化池")),
+    (NodeKind.SOURCE, ("source", "门站", "气源", "水源", "热源", "水厂出水", "锅炉房")),
     (NodeKind.CUSTOMER, ("customer", "用户")),
     (NodeKind.DIVIDER, ("divider", "分流")),
+    (
+        NodeKind.MANHOLE,
+        (
+            "污水井",
+            "雨水井",
+            "跌水井",
+            "溢流井",
+            "水封井",
+            "沉泥井",
+            "冲洗井",
+            "通风井",
+            "渗水井",
+            "出气井",
+            "地下井室",
+        ),
+    ),
 )
 _LINK_WORDS = (
     (LinkKind.SERVICE, ("service", "servcon", "接户", "入户")),
@@ -153,12 +181,23 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.lower())
 
 
-def understood(columns: Sequence[str]) -> dict[str, str]:
-    """Return which column means what, for those that are known by name; ``id`` is chosen by `identity` instead."""
+def understood(
+    columns: Sequence[str], said: LayerColumns | None = None, aliases_of: Mapping[str, Sequence[str]] = ALIASES
+) -> dict[str, str]:
+    """Return which column means what: as `said`, else by its name; ``id`` is chosen by `identity` instead.
+
+    A meaning that is said to be no column, or the same value for every row, is not looked for.
+    """
     by_name = {plain(column): column for column in reversed(columns)}
-    meanings: dict[str, str] = {}
-    taken: set[str] = set()
-    for meaning, aliases in ALIASES.items():
+    given = said or LayerColumns()
+    meanings = {meaning: column for meaning, word in given.columns.items() if (column := _column(word, columns))}
+    taken = set(meanings.values())
+    settled = {*given.columns, *given.fixed}
+    if settled & _DIAMETERS:  # one of the three is said: the others are no guess any more
+        settled |= _DIAMETERS
+    for meaning, aliases in aliases_of.items():
+        if meaning in settled:
+            continue
         column = next((by_name[a] for a in aliases if a in by_name and by_name[a] not in taken), None)
         if column is not None and meaning != "id":
             meanings[meaning] = column
@@ -166,10 +205,33 @@ def understood(columns: Sequence[str]) -> dict[str, str]:
     return meanings
 
 
-def identity(frame: pd.DataFrame) -> str | None:
-    """Return the column that names each row once, None where there is none."""
+def _column(word: str, columns: Sequence[str]) -> str | None:
+    """Return the column of this name, else the one that differs only in case, blanks or punctuation."""
+    return word if word in columns else next((name for name in columns if word and plain(name) == plain(word)), None)
+
+
+def is_survey(columns: Sequence[str]) -> bool:
+    """Say whether a table's columns are named as CJJ 61 or a Chinese survey names them."""
+    return any(plain(name) in _SURVEYED or not name.isascii() for name in columns)
+
+
+def spelled(words: Sequence[str | None], names: Mapping[str, str]) -> tuple[list[str | None], bool]:
+    """Return the names that codes stand for, and whether the words were such codes: all of them, or none is taken.
+
+    >>> spelled(["PE", "QM", None], {"PE": "聚乙烯塑料", "QM": "球墨铸铁"})
+    (['聚乙烯塑料', '球墨铸铁', None], True)
+    """
+    found = {word for word in words if word}
+    if not found or not all(word.upper() in names or word in names.values() for word in found):
+        return list(words), False
+    return [names.get(word.upper(), word) if word else word for word in words], any(w.upper() in names for w in found)
+
+
+def identity(frame: pd.DataFrame, said: LayerColumns | None = None) -> str | None:
+    """Return the column that names each row once, None where there is none; the one that is `said` before others."""
     by_name = {plain(str(column)): str(column) for column in reversed(frame.columns)}
-    for alias in ALIASES["id"]:
+    word = said.columns.get("id") if said else None
+    for alias in (plain(word), *ALIASES["id"]) if word else ALIASES["id"]:
         column = by_name.get(alias)
         if column is not None and frame[column].notna().all() and frame[column].is_unique:
             return column
@@ -186,11 +248,11 @@ class Sizes:
 
 
 def sizes(values: pd.Series, unit: str) -> Sizes:
-    """Return the sizes written in a column; `unit` is mm, m or empty where the name does not say.
+    """Return the sizes written in a column; `unit` is empty where nobody says it.
 
-    Without a unit, plain numbers are metres when none is above 3 and some are no multiple of 1/8 (inches come in
-    those), millimetres when none is below 15 and some are above 144 (inches reach that), and else nobody knows: `doubt`
-    says so and nothing is taken.
+    Units are those of `twin.readers.mapping`. Without one, plain numbers are metres when none is above 3 and some are
+    no multiple of 1/8 (inches come in those), millimetres when none is below 15 and some are above 144 (inches reach
+    that), and else nobody knows: `doubt` says so and nothing is taken.
 
     >>> sizes(pd.Series(["DN300", "400X600"]), "mm").height.tolist()
     [0.3, 0.6]
@@ -204,7 +266,7 @@ def sizes(values: pd.Series, unit: str) -> Sizes:
         if doubt:
             nothing = np.full(len(values), np.nan)
             return Sizes(nothing, nothing, doubt)
-    factor = 1e-3 if unit == "mm" else 1.0
+    factor = UNITS[unit]
     boxed = ~np.isnan(second)
     odd = int(values.notna().sum()) - sum(m is not None for m in found)
     return Sizes(

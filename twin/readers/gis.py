@@ -15,6 +15,7 @@ import numpy as np
 import shapely
 
 from twin import crs as reference
+from twin import norms
 from twin.asset import (
     AssetId,
     Building,
@@ -107,13 +108,14 @@ def _crs_of(
 
 def _read_layer(path: Path, layer: Layer, place: Position, reading: Reading) -> None:
     frame = layer.frame
-    meanings = columns.understood([str(column) for column in frame.columns])
+    said = reading.request.columns.of(layer.name)
+    meanings = columns.understood([str(column) for column in frame.columns], said)
     named = f"{path.stem} {layer.name}"
-    key = columns.identity(frame)
+    key = columns.identity(frame, said)
     ids = row_names(frame, key, reading)
     usable, empty = usable_rows(layer, ids, reading)
     kinds = shapely.get_type_id(layer.geometries)
-    table = Rows(frame, ids, meanings, columns.attributes(frame), named, reading)
+    table = Rows(frame, ids, meanings, columns.attributes(frame), named, reading, said)
     made = 0
     for types, make in ((_POINT, _nodes), (_LINE, _links), (_AREA, _areas)):
         chosen = np.flatnonzero(usable & np.isin(kinds, types))
@@ -123,6 +125,8 @@ def _read_layer(path: Path, layer: Layer, place: Position, reading: Reading) -> 
             make(table, [Part(p.row, p.name, g) for p, g in zip(parts, moved, strict=True)])
             made += len(chosen)
     odd = np.flatnonzero(usable & ~np.isin(kinds, (*_POINT, *_LINE, *_AREA)))
+    missing = [word for word in said.columns.values() if word and word not in (*meanings.values(), key)]
+    reading.issues += [Issue("E_MAPPING", f"layer {layer.name} has no usable column {word!r}") for word in missing]
     list_rows(reading, "E_GEOMETRY", "is a collection of geometries; left out", [ids[row] for row in odd.tolist()])
     reading.layers.append(
         {
@@ -132,7 +136,11 @@ def _read_layer(path: Path, layer: Layer, place: Position, reading: Reading) -> 
             "empty": empty + len(odd),
             "id": key or "row number",
             "understood": {column: meaning for meaning, column in meanings.items()},
-            "taken_as_metres": [c for m, c in meanings.items() if m.endswith("_m") and not c.lower().endswith("m")],
+            "taken_as_metres": [
+                c
+                for m, c in meanings.items()
+                if m.endswith("_m") and m not in said.units and not c.lower().endswith("m")
+            ],
             "not_understood": [str(c) for c in frame.columns if c not in meanings.values() and c != key],
             **table.notes,
         }
@@ -141,11 +149,13 @@ def _read_layer(path: Path, layer: Layer, place: Position, reading: Reading) -> 
 
 def _nodes(rows: Rows, parts: Sequence[Part]) -> None:
     system = rows.system()
-    kinds, names, services = rows.texts("kind"), rows.texts("name"), rows.texts("service")
+    kinds, names, services = _kind_words(rows), rows.texts("name"), rows.texts("service")
+    feature, owner = rows.texts("feature"), rows.texts("owner")
+    depth = rows.numbers("well_depth_m" if "well_depth_m" in rows.meanings else "depth_m")
     ground, invert = rows.numbers("ground_m"), rows.numbers("invert_m")
     if system is not System.DRAINAGE and "invert_m" not in rows.meanings:
         invert = rows.numbers("elevation")
-    year, status = rows.years(), rows.texts("status")
+    year, status = rows.years(), rows.named_by_codes("status", norms.status())
     usual = columns.node_kind(rows.named) or (NodeKind.MANHOLE if system is System.DRAINAGE else NodeKind.JUNCTION)
     for part in parts:
         row = part.row
@@ -158,9 +168,12 @@ def _nodes(rows: Rows, parts: Sequence[Part]) -> None:
                 part.geometry,
                 ground_m=ground[row],
                 invert_m=invert[row],
+                depth_m=depth[row],
                 service=columns.service(f"{services[row]} {kinds[row]}"),
+                feature=feature[row],
                 year=year[row],
                 status=status[row],
+                owner=owner[row],
                 properties=rows.attributes[row],
             )
         )
@@ -170,16 +183,15 @@ def _links(rows: Rows, parts: Sequence[Part]) -> None:
     system = rows.system()
     kinds, names, services = rows.texts("kind"), rows.texts("name"), rows.texts("service")
     start, end, length = rows.numbers("start_level_m"), rows.numbers("end_level_m"), rows.numbers("length_m")
-    material, laying, status = rows.texts("material"), rows.texts("laying"), rows.texts("status")
+    material = rows.named_by_codes("material", norms.materials())
+    laying, status = rows.named_by_codes("laying", norms.laying()), rows.named_by_codes("status", norms.status())
     sizes, year, froms, tos = rows.sizes(), rows.years(), rows.texts("from"), rows.texts("to")
-    height, width, depth = optional(sizes.height), optional(sizes.width), rows.numbers("depth_m")
+    height, width, depth, owner = optional(sizes.height), _widths(rows, sizes), _depths(rows), rows.texts("owner")
     usual = columns.link_kind(rows.named) or (LinkKind.CONDUIT if system is System.DRAINAGE else LinkKind.PIPE)
     for part in parts:
         row = part.row
         properties = dict(rows.attributes[row])
         properties |= {"from": froms[row], "to": tos[row]} if froms[row] or tos[row] else {}
-        properties |= {"width_m": width[row]} if width[row] is not None else {}
-        properties |= {"depth_m": depth[row]} if depth[row] is not None else {}
         rows.reading.links.append(
             Link(
                 asset_id(rows.reading.request.source, "link", part.name),
@@ -188,21 +200,52 @@ def _links(rows: Rows, parts: Sequence[Part]) -> None:
                 _enum(LinkKind, kinds[row]) or columns.link_kind(kinds[row] or "") or usual,
                 part.geometry,
                 diameter_m=height[row],
+                width_m=width[row],
                 length_m=length[row],
                 material=material[row],
                 year=year[row],
                 start_level_m=start[row],
                 end_level_m=end[row],
+                depth_m=depth[row],
                 service=columns.service(f"{services[row]} {kinds[row]}"),
                 status=status[row],
                 laying=laying[row],
+                owner=owner[row],
                 properties=properties,
             )
         )
 
 
+def _kind_words(rows: Rows) -> list[str | None]:
+    """Return what each row says it is: its kind, else what stands there (附属物), else its feature (特征)."""
+    said = zip(*(rows.texts(meaning) for meaning in ("kind", "appurtenance", "feature")), strict=True)
+    return [next((word for word in words if word), None) for words in said]
+
+
+def _widths(rows: Rows, sizes: columns.Sizes) -> list[float | None]:
+    """Return widths from a column of their own, else out of the sections."""
+    own = rows.numbers("width_m")
+    return [ours if ours is not None else theirs for ours, theirs in zip(own, optional(sizes.width), strict=True)]
+
+
+def _depths(rows: Rows) -> list[float | None]:
+    """Return depths from a column of their own, else the mean of both ends."""
+    ends = zip(rows.numbers("depth_m"), rows.numbers("start_depth_m"), rows.numbers("end_depth_m"), strict=True)
+    found: list[float | None] = []
+    for own, *both in ends:
+        known = [depth for depth in both if depth is not None]
+        found.append(own if own is not None or not known else sum(known) / len(known))
+    return found
+
+
 def _areas(rows: Rows, parts: Sequence[Part]) -> None:
     kinds = {text for text in rows.texts("kind") if text}
+    if (fixed := rows.said.fixed.get("kind")) is not None:
+        if fixed in set(ZoneKind):
+            _zones(rows, parts, ZoneKind(fixed))
+        else:
+            _buildings(rows, parts)
+        return
     zone = columns.zone_kind(rows.named) or columns.zone_kind(" ".join(kinds))
     if columns.is_building(rows.named) or (zone is None and {"height_m", "storeys"} & set(rows.meanings)):
         _buildings(rows, parts)

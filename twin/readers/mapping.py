@@ -134,7 +134,7 @@ def mapping_text(mapping: ColumnMapping) -> str:
 
 
 def _parts(layer: LayerColumns) -> dict[str, Any]:
-    parts = {"columns": layer.columns, "units": layer.units, "values": layer.values}
+    parts = {"columns": layer.columns, "units": layer.units, "values": layer.fixed}
     return {name: dict(part) for name, part in parts.items() if part}
 
 

@@ -12,9 +12,10 @@ import shapely
 
 from twin.asset import Attribute, Building, Link, Node, System, Zone
 from twin.errors import InputError
-from twin.model import Issue, ReadRequest
+from twin.model import Issue, LayerColumns, ReadRequest
 from twin.readers import columns
 from twin.readers.layers import Layer
+from twin.readers.mapping import UNITS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,16 +60,29 @@ class Rows:
     attributes: Sequence[dict[str, Attribute]]
     named: str
     reading: Reading
+    said: LayerColumns = field(default_factory=LayerColumns)
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def numbers(self, meaning: str) -> list[float | None]:
-        """Return a column by its meaning as numbers, None where missing."""
+        """Return a column by its meaning as numbers, lengths in metres, None where missing."""
+        if (fixed := self.said.fixed.get(meaning)) is not None:
+            return [self._fixed_number(meaning, fixed)] * len(self.frame)
         if meaning not in self.meanings:
             return [None] * len(self.frame)
-        return optional(columns.numbers(self.frame[self.meanings[meaning]]))
+        factor = UNITS[self.said.units.get(meaning, "m")]
+        return optional(columns.numbers(self.frame[self.meanings[meaning]]) * factor)
+
+    def _fixed_number(self, meaning: str, word: str) -> float:
+        try:
+            return float(word) * UNITS[self.said.units.get(meaning, "m")]
+        except ValueError:
+            where = f"mapping values.{meaning}"
+            raise InputError(f"is {word[:40]!r}", where=where, expected="a number", code="E_MAPPING") from None
 
     def texts(self, meaning: str) -> list[str | None]:
         """Return a column by its meaning as text, None where missing or blank."""
+        if (fixed := self.said.fixed.get(meaning)) is not None:
+            return [fixed] * len(self.frame)
         column = self.meanings.get(meaning)
         if column is None:
             return [None] * len(self.frame)
@@ -76,8 +90,20 @@ class Rows:
 
     def years(self) -> list[int | None]:
         """Return the column that tells years."""
+        if (fixed := self.said.fixed.get("year")) is not None:
+            return columns.years(pd.Series([fixed] * len(self.frame)))
         column = self.meanings.get("year")
         return columns.years(self.frame[column]) if column else [None] * len(self.frame)
+
+    def named_by_codes(self, meaning: str, names: Mapping[str, str]) -> list[str | None]:
+        """Return a column as text, codes spelled out where the table is a survey's; the properties keep the codes."""
+        words = self.texts(meaning)
+        if not columns.is_survey([str(column) for column in self.frame.columns]):
+            return words
+        spelled, coded = columns.spelled(words, names)
+        if coded:
+            self.notes.setdefault("codes_of_cjj61", []).append(meaning)
+        return spelled
 
     def whole(self, meaning: str) -> list[int | None]:
         """Return a column by its meaning as whole numbers, None where missing or past what a database holds."""
@@ -86,8 +112,10 @@ class Rows:
     def sizes(self) -> columns.Sizes:
         """Return pipe sizes from whichever column tells them, and note doubts."""
         for meaning, unit in (("diameter_mm", "mm"), ("diameter_m", "m"), ("diameter", "")):
-            if column := self.meanings.get(meaning):
-                found = columns.sizes(self.frame[column], unit)
+            column, fixed = self.meanings.get(meaning), self.said.fixed.get(meaning)
+            if column or fixed:
+                values = self.frame[column] if column else pd.Series([fixed] * len(self.frame))
+                found = columns.sizes(values, self.said.units.get(meaning, unit))
                 if found.doubt:
                     self.reading.issues.append(Issue("E_UNIT", f"column {column}: {found.doubt}"))
                 return found
@@ -95,13 +123,15 @@ class Rows:
         return columns.Sizes(nothing, nothing)
 
     def system(self) -> System:
-        """Return the system of the layer: the caller's, or what names and values speak of; else InputError."""
+        """Return the system of the layer: the mapping's, the caller's, what names or values say; else InputError."""
+        if fixed := self.said.fixed.get("system"):
+            return System(fixed)
         if self.reading.request.system:
             return self.reading.request.system
         found = columns.system(self.named)
         how = "its name"
         if found is None:
-            values = [text for meaning in ("service", "kind") for text in self.texts(meaning) if text]
+            values = [text for meaning in ("service", "kind", "appurtenance") for text in self.texts(meaning) if text]
             found = columns.system(" ".join(dict.fromkeys(values))) or columns.system(
                 " ".join(map(_squeezed, self.frame.columns))
             )
