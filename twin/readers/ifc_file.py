@@ -1,7 +1,8 @@
 r"""Open an IFC file: header, schema, encoding and completeness are checked before the library sees a byte.
 
-ifcopenshell 0.9 reads IFC2X3, IFC4 and IFC4X3_ADD2. Files of the release candidates in between are opened as
-IFC4X3_ADD2 (179 of 179 real files opened so), and the alias is recorded, since a candidate's attributes may differ.
+ifcopenshell 0.9 reads IFC2X3, IFC4 and IFC4X3_ADD2. Files of the release candidates in between and of IFC4X4's drafts
+are opened as IFC4X3_ADD2 (179 of 179 real files opened so), and the alias is recorded, since a candidate's attributes
+may differ; instances of classes that IFC4X3_ADD2 no longer has are dropped by the library, so they are counted here.
 It also fails on a UTF-8 byte order mark, and drops every byte above 127, which ISO 10303-21 does not allow in a string
 but many Chinese exporters write; such text is rewritten as the standard's ``\X2\`` escapes first.
 """
@@ -12,7 +13,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,20 +22,24 @@ from pathlib import Path
 import ifcopenshell
 
 from twin.errors import InputError
+from twin.readers.ifc_zip import ZIP_MAGIC, unzipped
 
 MAGIC = b"ISO-10303-21"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 HEADER_BYTES = 1 << 16
+SUFFIXES = frozenset({".ifc", ".ifczip", ".ifcxml"})
+XML_ROOT = re.compile(rb"<(\w+:)?(ifcXML|iso_10303_28)\b", re.IGNORECASE)
 
 READ_AS_IS = frozenset({"IFC2X3", "IFC4", "IFC4X3_ADD2"})
-ALIASES = {
-    **dict.fromkeys(("IFC2X2_FINAL", "IFC2X3_TC1"), "IFC2X3"),
-    **dict.fromkeys(("IFC4_ADD1", "IFC4_ADD2", "IFC4_ADD2_TC1"), "IFC4"),
-    **dict.fromkeys(("IFC4X1", "IFC4X2", "IFC4X3", "IFC4X3_ADD1", "IFC4X3_TC1", "IFC4X3_DEV"), "IFC4X3_ADD2"),
-    **{f"IFC4X3_RC{n}": "IFC4X3_ADD2" for n in range(1, 5)},
-}
+ALIASES = (
+    (re.compile(r"IFC2X3_TC1|IFC2X2_FINAL"), "IFC2X3"),
+    (re.compile(r"IFC4_ADD\d(_TC\d)?"), "IFC4"),
+    (re.compile(r"IFC4X[1-4](_.*)?"), "IFC4X3_ADD2"),
+)
+"""Names of schemas between the standards: candidates (RC), corrigenda (TC), drafts (DEV), and what they are read as."""
 
 _SCHEMA = re.compile(rb"FILE_SCHEMA\s*\(\s*\(\s*'([^']*)'", re.IGNORECASE)
+_INSTANCE = re.compile(rb"=\s*(IFC[A-Z0-9]+)\s*\(", re.IGNORECASE)
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -46,11 +52,13 @@ class IfcSource:
     alias: str | None
     encoding: str
     """``ascii`` as the standard wants it, else the encoding of the raw bytes found in strings."""
+    unknown: Mapping[str, int]
+    """Classes that the schema read as does not have, and how many instances of them were left out."""
 
 
 def is_ifc(path: Path) -> bool:
     """Say whether `path` is an IFC file by name, or by its first bytes."""
-    if path.suffix.lower() == ".ifc":
+    if path.suffix.lower() in SUFFIXES:
         return True
     try:
         with path.open("rb") as stream:
@@ -61,22 +69,40 @@ def is_ifc(path: Path) -> bool:
 
 
 def open_ifc(path: Path) -> IfcSource:
-    """Open `path`; raises InputError with E_MISSING, E_READ, E_EMPTY, E_FORMAT, E_TRUNCATED, E_ENCODING or E_SCHEMA."""
+    """Open `path`, plain or zipped.
+
+    Raises InputError with E_MISSING, E_READ, E_EMPTY, E_FORMAT, E_TRUNCATED, E_ENCODING, E_SCHEMA or E_TOO_LARGE.
+    """
     content = _bytes_of(path)
-    body = content.removeprefix(BYTE_ORDER_MARK)
+    body = unzipped(path) if content.startswith(ZIP_MAGIC) else content
+    body = body.removeprefix(BYTE_ORDER_MARK)
     declared = _declared_schema(path, body)
-    alias = None if declared in READ_AS_IS else ALIASES.get(declared)
-    if declared not in READ_AS_IS and alias is None:
-        raise InputError(
-            f"schema {declared} is not supported",
-            where=str(path),
-            expected="IFC2X3, IFC4 or IFC4X3, or one of its release candidates",
-            code="E_SCHEMA",
-        )
+    alias = None if declared in READ_AS_IS else _alias(path, declared)
     body, encoding = _escaped(path, body)
     if alias:
         body = _SCHEMA.sub(lambda match: match.group(0).replace(match.group(1), alias.encode()), body, count=1)
-    return IfcSource(_parsed(path, None if body is content else body), declared, alias, encoding)
+    file = _parsed(path, None if body is content else body)
+    return IfcSource(file, declared, alias, encoding, _unknown(body, alias) if alias else {})
+
+
+def _alias(path: Path, declared: str) -> str:
+    for pattern, alias in ALIASES:
+        if pattern.fullmatch(declared):
+            return alias
+    raise InputError(
+        f"schema {declared} is not supported",
+        where=str(path),
+        expected="IFC2X3, IFC4 or IFC4X3, or one of its release candidates",
+        code="E_SCHEMA",
+    )
+
+
+def _unknown(body: bytes, alias: str) -> dict[str, int]:
+    """Count the instances whose class the schema `alias` does not have."""
+    schema = ifcopenshell.schema_by_name(alias)
+    known = {declaration.name().upper() for declaration in schema.declarations()}
+    counted = Counter(match.decode("ascii").upper() for match in _INSTANCE.findall(body))
+    return {name: count for name, count in sorted(counted.items()) if name not in known}
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -92,6 +118,8 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _declared_schema(path: Path, body: bytes) -> str:
+    if XML_ROOT.search(body[:HEADER_BYTES]):
+        raise InputError("ifcXML is not read", where=str(path), expected="the model as IFC (STEP)", code="E_FORMAT")
     if not body.lstrip().startswith(MAGIC):
         raise InputError(
             f"begins with {body[:20]!r}, so it has no IFC header",
