@@ -13,6 +13,7 @@ import typer
 from dashboards import logs
 from dashboards.commands import (
     alarms,
+    audit,
     backup,
     broker,
     config,
@@ -56,6 +57,7 @@ app.command("demo")(demo.demo)
 app.command("up")(up.up)
 app.command("load")(load.load)
 app.command("sources")(load.sources)
+app.command("audit")(audit.audit)
 app.command("simulate")(simulate.simulate)
 app.command("fault")(simulate.fault)
 app.command("ingest")(ingest.ingest)
