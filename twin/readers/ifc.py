@@ -75,9 +75,7 @@ def _about(opened: IfcSource) -> list[Issue]:
     issues: list[Issue] = []
     if opened.alias:
         issues.append(Issue("W_SCHEMA_ALIAS", f"{opened.schema} was read as {opened.alias}"))
-    if opened.unknown:
-        shown = ", ".join(f"{count} {name}" for name, count in opened.unknown.items())
-        issues.append(Issue("W_ENTITY", f"not in {opened.alias}, so left out: {shown}"[:500]))
+    issues += [Issue("W_PARSE", remark) for remark in opened.remarks]
     if opened.encoding != "ascii":
         issues.append(
             Issue("W_ENCODING", f"strings hold raw {opened.encoding} bytes, which ISO 10303-21 does not allow")

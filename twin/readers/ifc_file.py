@@ -2,7 +2,8 @@ r"""Open an IFC file: header, schema, encoding and completeness are checked befo
 
 ifcopenshell 0.9 reads IFC2X3, IFC4 and IFC4X3_ADD2. Files of the release candidates in between and of IFC4X4's drafts
 are opened as IFC4X3_ADD2 (179 of 179 real files opened so), and the alias is recorded, since a candidate's attributes
-may differ; instances of classes that IFC4X3_ADD2 no longer has are dropped by the library, so they are counted here.
+may differ. Instances of a class that the schema does not have are dropped by the library, which says so in its log only:
+the log comes with the file.
 It also fails on a UTF-8 byte order mark, and drops every byte above 127, which ISO 10303-21 does not allow in a string
 but many Chinese exporters write; such text is rewritten as the standard's ``\X2\`` escapes first.
 """
@@ -13,8 +14,7 @@ import os
 import re
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,8 @@ ALIASES = (
 """Names of schemas between the standards: candidates (RC), corrigenda (TC), drafts (DEV), and what they are read as."""
 
 _SCHEMA = re.compile(rb"FILE_SCHEMA\s*\(\s*\(\s*'([^']*)'", re.IGNORECASE)
-_INSTANCE = re.compile(rb"=\s*(IFC[A-Z0-9]+)\s*\(", re.IGNORECASE)
+_REMARK = re.compile(r"^\[\w+\] (?:\[\w+\] )?\[[^\]]*\] (.+)$", re.MULTILINE)
+_NUMBER = re.compile(r"(?<![A-Za-z_])#?\d+")
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -52,8 +53,8 @@ class IfcSource:
     alias: str | None
     encoding: str
     """``ascii`` as the standard wants it, else the encoding of the raw bytes found in strings."""
-    unknown: Mapping[str, int]
-    """Classes that the schema read as does not have, and how many instances of them were left out."""
+    remarks: tuple[str, ...]
+    """What the library found wrong while it parsed, one line a kind."""
 
 
 def is_ifc(path: Path) -> bool:
@@ -81,8 +82,9 @@ def open_ifc(path: Path) -> IfcSource:
     body, encoding = _escaped(path, body)
     if alias:
         body = _SCHEMA.sub(lambda match: match.group(0).replace(match.group(1), alias.encode()), body, count=1)
+    ifcopenshell.get_log()  # what earlier files left there
     file = _parsed(path, None if body is content else body)
-    return IfcSource(file, declared, alias, encoding, _unknown(body, alias) if alias else {})
+    return IfcSource(file, declared, alias, encoding, _remarks(str(ifcopenshell.get_log())))
 
 
 def _alias(path: Path, declared: str) -> str:
@@ -97,12 +99,14 @@ def _alias(path: Path, declared: str) -> str:
     )
 
 
-def _unknown(body: bytes, alias: str) -> dict[str, int]:
-    """Count the instances whose class the schema `alias` does not have."""
-    schema = ifcopenshell.schema_by_name(alias)
-    known = {declaration.name().upper() for declaration in schema.declarations()}
-    counted = Counter(match.decode("ascii").upper() for match in _INSTANCE.findall(body))
-    return {name: count for name, count in sorted(counted.items()) if name not in known}
+def _remarks(log: str) -> tuple[str, ...]:
+    """Sum up the library's log: remarks that differ in their numbers only are one, with the first and the count."""
+    kinds: dict[str, list[str]] = {}
+    for remark in _REMARK.findall(log):
+        kinds.setdefault(_NUMBER.sub("#", remark), []).append(remark)
+    return tuple(
+        same[0] if len(same) == 1 else f"{same[0]} (and {len(same) - 1} more like it)" for same in kinds.values()
+    )
 
 
 def _bytes_of(path: Path) -> bytes:
