@@ -30,7 +30,8 @@ _FIRST = (System.GAS, System.WATER, System.DRAINAGE, System.HEAT)
 class Affected:
     """A building that an event touches: who is in it, through which node, how that is known (`twin.network.service`).
 
-    `people` is None where no file says. `whole` is False where another connection still serves it.
+    `people` is None where no file says. `whole` is False where another connection still serves it. `along_m` is the way
+    through the drains to its node, where gas was followed there.
     """
 
     building: AssetId
@@ -42,6 +43,7 @@ class Affected:
     basis: Basis
     confidence: float
     whole: bool = True
+    along_m: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Surroundings:
     def __init__(self, city: City, clearances: Clearances | None = None) -> None:
         self._city = city
         self.clearances = clearances or read_clearances()
+        self.sources = city.sources()
         self.nodes, self.links, self.buildings = (_layer(city, name) for name in ("nodes", "links", "buildings"))
 
     @staticmethod
@@ -72,7 +75,7 @@ class Surroundings:
     @cached_property
     def standing(self) -> dict[AssetId, AssetId]:
         """Footprint → building of the model that stands for it."""
-        models = [row.source for row in self._city.sources() if row.kind == "ifc"]
+        models = [row.source for row in self.sources if row.kind == "ifc"]
         return stands_for(self.buildings[self.buildings["placement"] == "placed"], models)
 
     @cached_property
