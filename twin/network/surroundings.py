@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import msgspec
@@ -44,6 +44,16 @@ class Affected:
     confidence: float
     whole: bool = True
     along_m: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A building: what it is called, who is in it (None: no file says), what makes it sensitive."""
+
+    building: AssetId
+    name: str
+    people: int | None
+    sensitive: Sensitive | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,23 +131,28 @@ class Surroundings:
         touched = rows[rows["building"].isin(rows.loc[lost, "building"])]
         kept = set(touched.loc[~touched["node"].isin(list(nodes)), "building"])
         best = rows[lost].sort_values("confidence", ascending=False, kind="stable").drop_duplicates("building")
-        return [
-            self._affected(row, whole=row.building not in kept) for row in best.sort_values("building").itertuples()
-        ]
+        ordered: Any = best.sort_values("building").to_dict("records")
+        return [self._affected(row, whole=row["building"] not in kept) for row in ordered]
 
-    def _affected(self, row: object, *, whole: bool) -> Affected:
-        building = AssetId(getattr(row, "building"))  # noqa: B009  # itertuples has no static fields
-        known = self.buildings.loc[building]
-        name, usage = str(known["name"]), known["usage"]
+    def building(self, asset: AssetId) -> Known:
+        """Return who a building is, of a footprint the model's that stands for it."""
+        building = self.standing.get(asset, asset)
+        row = self.buildings.loc[building]
+        name, usage = str(row["name"]), row["usage"]
+        kind = sensitive(name, usage if isinstance(usage, str) else None)
+        return Known(building, name, self._residents.get(building), kind)
+
+    def _affected(self, row: Mapping[str, Any], *, whole: bool) -> Affected:
+        known = self.building(AssetId(row["building"]))
         return Affected(
-            building=building,
-            name=name,
-            people=self._residents.get(building),
-            sensitive=sensitive(name, usage if isinstance(usage, str) else None),
-            node=AssetId(getattr(row, "node")),  # noqa: B009
-            via=str(getattr(row, "via")),  # noqa: B009
-            basis=Basis(getattr(row, "basis")),  # noqa: B009
-            confidence=round(float(getattr(row, "confidence")), 3),  # noqa: B009
+            building=known.building,
+            name=known.name,
+            people=known.people,
+            sensitive=known.sensitive,
+            node=AssetId(row["node"]),
+            via=row["via"],
+            basis=Basis(row["basis"]),
+            confidence=round(row["confidence"], 3),
             whole=whole,
         )
 
