@@ -14,7 +14,9 @@ from shapely.geometry.base import BaseGeometry
 
 from twin.asset import AssetId, Basis, System
 from twin.buildings import Sensitive
+from twin.errors import InputError
 from twin.network.gas_pipes import pressure_pa
+from twin.network.graph import GRAVITY
 from twin.network.proximity import near
 from twin.network.surroundings import Surroundings
 from twin.network.trace import RestsOn, rests_on
@@ -95,7 +97,8 @@ def cascade(
 
     `radius_m` is that of the hole (None: from bore, head and cover by `clearances.toml`); `head_m` is the pressure in
     the pipe, metres of water, where it is measured; `at` is easting and northing of the burst where it is known.
-    Raises UnknownError where the city has no such asset or it has no place.
+    Raises UnknownError where the city has no such asset or it is part of no network, InputError for a gas pipe without
+    `radius_m`.
     """
     around = Surroundings.of(city, network)
     network_asset = around.network_asset(asset)
@@ -103,6 +106,8 @@ def cascade(
     own = network.edge[network.indptr[node] : network.indptr[node + 1]] if node >= 0 else np.array([link], np.int32)
     rows = around.links.loc[network.links[own].tolist()]
     table = around.clearances.washout
+    if radius_m is None and System.GAS in set(rows["system"]):
+        raise InputError("gas washes no ground out", where=str(network_asset), expected="a water pipe, or a radius")
     hole, assumed = (radius_m, list[str]()) if radius_m is not None else _hole(table, rows, head_m)
     shape = shapely.Point(at) if at else around.nodes.geometry[network_asset] if node >= 0 else rows.geometry.iloc[0]
     links = _undermined(around, shape, hole, set(rows["system"]))
@@ -124,6 +129,8 @@ def _hole(table: WashoutRow, rows: pd.DataFrame, head_m: float | None) -> tuple[
     bore = float(rows["diameter_m"].max())
     stated = [pressure_pa(msgspec.json.decode(text)) for text in rows["properties"]]
     pressed = [value for value in stated if value is not None]
+    if set(rows["system"]) & {system.value for system in GRAVITY}:
+        pressed = pressed or [0.0]  # a drain has no head to speak of
     head = head_m if head_m is not None else max(pressed) / _WATER_N_M3 if pressed else None
     cover = float(rows["depth_m"].max())
     known = {"diameter": bore, "head": head, "cover": cover}
