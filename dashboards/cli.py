@@ -16,14 +16,18 @@ from dashboards.commands import (
     audit,
     backup,
     broker,
+    check,
     config,
     demo,
     devices,
+    diff,
     doctor,
     ingest,
     load,
+    place,
     quantities,
     replay,
+    report,
     serve,
     simulate,
     up,
@@ -57,7 +61,11 @@ app.command("demo")(demo.demo)
 app.command("up")(up.up)
 app.command("load")(load.load)
 app.command("sources")(load.sources)
+app.command("diff")(diff.diff)
+app.command("place")(place.place)
+app.command("check")(check.check)
 app.command("audit")(audit.audit)
+app.command("report")(report.report)
 app.command("simulate")(simulate.simulate)
 app.command("fault")(simulate.fault)
 app.command("ingest")(ingest.ingest)
