@@ -2,7 +2,7 @@ r"""Open an IFC file: header, schema, encoding and completeness are checked befo
 
 ifcopenshell 0.9 reads IFC2X3, IFC4 and IFC4X3_ADD2. Files of the release candidates in between and of IFC4X4's drafts
 are opened as IFC4X3_ADD2 (179 of 179 real files opened so), and the alias is recorded, since a candidate's attributes
-may differ. Instances of a class that the schema does not have are dropped by the library, which says so in its log only:
+may differ. Instances of a class that the schema does not have are dropped by the library, which says so in its log:
 the log comes with the file.
 It also fails on a UTF-8 byte order mark, and drops every byte above 127, which ISO 10303-21 does not allow in a string
 but many Chinese exporters write; such text is rewritten as the standard's ``\X2\`` escapes first.

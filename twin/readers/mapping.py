@@ -70,6 +70,7 @@ MEANINGS: Mapping[str, str] = {
     "flow_direction": "0 or + from start to end, 1 or - against it (CJJ 61 FLOWDIR)",
     "pressure": "pressure, as written (CJJ 61 PRESSURE)",
     "class": "class of pipeline, JS, WS, RQ, … (CJJ 61-2017 annex B)",
+    "code": "eight-digit code of CJJ 61-2017 annex F",
     "northing": "northing (survey tables: X)",
     "easting": "easting (survey tables: Y)",
     "height_m": "height of a building",
