@@ -35,10 +35,10 @@ class Surface:
     """Triangles of one colour on one element.
 
     `positions` and `normals` are (n, 3) in the model's frame, metres, z up; `triangles` is (m, 3) indices into them,
-    counter-clockwise seen from outside; `element` is the index in the element table.
+    counter-clockwise seen from outside; `element` is the index in the element table, one or one a vertex.
     """
 
-    element: int
+    element: int | NDArray[np.intp]
     colour: Colour
     positions: NDArray[np.float64]
     normals: NDArray[np.float64]
@@ -98,14 +98,14 @@ def glb(surfaces: Sequence[Surface], elements: Sequence[tuple[str, str, str]]) -
         "bufferViews": buffer.views,
         "buffers": [{"byteLength": len(buffer.chunk)}],
     }
-    return _container(document, bytes(buffer.chunk))
+    return packed(document, bytes(buffer.chunk))
 
 
 def _primitive(buffer: _Buffer, surfaces: Sequence[Surface], material: int) -> dict[str, Any]:
     starts = np.cumsum([0] + [len(surface.positions) for surface in surfaces])
     positions = _y_up(np.concatenate([surface.positions for surface in surfaces]))
     normals = _unit(_y_up(np.concatenate([surface.normals for surface in surfaces])))
-    owners = np.repeat([surface.element for surface in surfaces], np.diff(starts)).astype(np.float32)
+    owners = np.concatenate([np.broadcast_to(s.element, len(s.positions)) for s in surfaces]).astype(np.float32)
     corners = np.concatenate([s.triangles + start for s, start in zip(surfaces, starts, strict=False)]).ravel()
     # 65535 restarts a primitive, so it is no index (glTF 2.0, 3.7.2.1).
     short = len(positions) < 0xFFFF
@@ -146,8 +146,8 @@ def _material(colour: Colour) -> dict[str, Any]:
     return material
 
 
-def _container(document: dict[str, Any], binary: bytes) -> bytes:
-    """Pack the two chunks (glTF 2.0, 4.4), each padded to four bytes."""
+def packed(document: dict[str, Any], binary: bytes) -> bytes:
+    """Return a GLB of its two chunks (glTF 2.0, 4.4), each padded to four bytes."""
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 4)
     binary += b"\0" * (-len(binary) % 4)
@@ -160,3 +160,9 @@ def _container(document: dict[str, Any], binary: bytes) -> bytes:
             binary,
         )
     )
+
+
+def unpacked(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the two chunks of a GLB that `packed` wrote."""
+    size = struct.unpack_from("<I", data, 12)[0]
+    return json.loads(data[20 : 20 + size]), data[28 + size :]
