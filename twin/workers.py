@@ -9,16 +9,18 @@ import queue
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from twin.errors import ChengmaiError, InputError
 from twin.model import Model, ReadRequest
 from twin.readers import reader_for
 
+_T = TypeVar("_T")
 _GOODBYE_S = 5.0
 
 
@@ -34,18 +36,55 @@ class Outcome:
 def read(path: Path, request: ReadRequest) -> Outcome:
     """Read one file in this process; whatever goes wrong is in the outcome."""
     _forget_peak()
-    model, error = None, None
-    try:
-        model = reader_for(path)[1].read(path, request)
-    except ChengmaiError as refused:
-        error = refused
-    except RecursionError:
-        error = InputError("is nested too deeply", where=str(path), code="E_FORMAT")
-    except MemoryError:
-        error = InputError("needs more memory than there is", where=str(path), code="E_MEMORY")
-    except Exception as bug:  # noqa: BLE001  # a reader's bug refuses its file and no other; the receipt says it
-        error = InputError(f"the reader failed: {type(bug).__name__}: {bug}"[:300], where=str(path), code="E_READER")
+    model, error = _attempt(lambda: reader_for(path)[1].read(path, request), path)
     return Outcome(model, error, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _attempt(work: Callable[[], _T], path: Path) -> tuple[_T | None, ChengmaiError | None]:
+    """Return what `work` on the file at `path` gives, or the error that refuses it."""
+    try:
+        return work(), None
+    except ChengmaiError as refused:
+        return None, refused
+    except RecursionError:
+        return None, InputError("is nested too deeply", where=str(path), code="E_FORMAT")
+    except MemoryError:
+        return None, InputError("needs more memory than there is", where=str(path), code="E_MEMORY")
+    except Exception as bug:  # noqa: BLE001  # a reader's bug refuses its file and no other; the receipt says it
+        what = f"the reader failed: {type(bug).__name__}: {bug}"[:300]
+        return None, InputError(what, where=str(path), code="E_READER")
+
+
+def isolated(work: Callable[[Path], _T], path: Path, timeout_s: float) -> _T:
+    """Do `work`, a function of a module, on the file at `path` in a process of its own, and return what it gives.
+
+    Raises what `work` raises of `ChengmaiError`, and InputError: E_TIMEOUT where it takes longer than `timeout_s`,
+    E_CRASH where the process dies.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(theirs, work, path), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        if not ours.poll(timeout_s):
+            raise InputError(f"took longer than {timeout_s:g} s", where=str(path), code="E_TIMEOUT")
+        result, error = ours.recv()
+    except EOFError:
+        process.join(_GOODBYE_S)
+        raise InputError(f"the reader died (exit {process.exitcode})", where=str(path), code="E_CRASH") from None
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+    if error is not None:
+        raise error
+    return result
+
+
+def _work(pipe: Connection, work: Callable[[Path], object], path: Path) -> None:
+    _away_from_standard_output()
+    pipe.send(_attempt(lambda: work(path), path))
 
 
 class Workers:
@@ -139,8 +178,7 @@ class _Worker:
 def _serve(pipe: Connection) -> None:
     """Read files as they are asked for, until told to stop or left alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to end
-    sys.stdout.flush()
-    os.dup2(2, 1)  # libraries print debug text; standard output belongs to the receipts
+    _away_from_standard_output()
     while True:
         try:
             task = pipe.recv()
@@ -153,6 +191,12 @@ def _serve(pipe: Connection) -> None:
             pipe.send(read(path, request))
         except BrokenPipeError:  # whoever asked is gone
             return
+
+
+def _away_from_standard_output() -> None:
+    """Send what libraries print, debug text mostly, to standard error: standard output belongs to the receipts."""
+    sys.stdout.flush()
+    os.dup2(2, 1)
 
 
 def _forget_peak() -> None:
