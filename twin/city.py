@@ -217,6 +217,11 @@ class City:
                 found += [node for node in nodes if isinstance(node, Node) and node.system in systems]
         return found
 
+    def ids(self, source: str) -> set[AssetId]:
+        """Return the ids of every asset that `source` brought."""
+        queries = (f'SELECT asset FROM "{name}" WHERE source = ?' for name in records.NAMES)  # noqa: S608  # our names
+        return {AssetId(asset) for query in queries for (asset,) in self._rows(query, source)}
+
     def counts(self) -> dict[str, int]:
         """Return how many rows each table of assets has."""
         return {name: self._rows(f'SELECT count(*) FROM "{name}"')[0][0] for name in records.NAMES}  # noqa: S608  # our names
@@ -268,6 +273,11 @@ class City:
         """
         with geopackage.one_line_errors(self.path):
             return City(self.path, history.past(self._db, at), busy_timeout_s=self._busy_timeout_s, as_of=at)
+
+    def copy_to(self, path: Path) -> None:
+        """Write the city, as it is at this moment, to the new file `path`; others may write to it meanwhile."""
+        with geopackage.one_line_errors(path):
+            self._db.execute("VACUUM INTO ?", (str(path),))
 
     def close(self) -> None:
         """Close the file; the last one to close it folds the write-ahead log into it."""
