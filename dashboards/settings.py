@@ -40,6 +40,9 @@ class CitySettings(_Section):
     )
     title: str = Field(default="城市生命线运行监测", description="title of the operations view")
     time_zone: str = Field(default="Asia/Shanghai", description="time zone of the screens (IANA name)")
+    bounds: tuple[float, float, float, float] | None = Field(
+        default=None, description="how far the city reaches: [west, south, east, north] in its CRS; models beyond wait"
+    )
 
 
 class ClockSettings(_Section):
@@ -316,6 +319,13 @@ def _check(settings: Settings, origins: Mapping[str, str]) -> None:
             f"there is no time zone {settings.city.time_zone!r}",
             where=f"{origins.get('city.time_zone', 'settings')}: city.time_zone",
             expected="an IANA name such as Asia/Shanghai",
+        )
+    bounds = settings.city.bounds
+    if bounds is not None and not (bounds[0] < bounds[2] and bounds[1] < bounds[3]):
+        raise SettingsError(
+            f"{list(bounds)} encloses nothing",
+            where=f"{origins.get('city.bounds', 'settings')}: city.bounds",
+            expected="[west, south, east, north] with west < east and south < north",
         )
     clock = settings.clock
     if (clock.epoch is None) != (clock.started is None):

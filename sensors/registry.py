@@ -6,7 +6,7 @@ detector state are indexed by it. Numbers are dense from 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -38,6 +38,17 @@ class Registry:
             advance(connection, "registry")
             _put_devices(connection, list(given.values()))
             _put_points(connection, list(given.values()))
+
+    def rebind(self, renamed: Mapping[AssetId, AssetId]) -> list[DeviceId]:
+        """Bind the devices of each asset of `renamed` to what it is called now, all or none; returns those devices."""
+        with writing(self._engine) as connection:
+            query = select(devices.c.device, devices.c.asset).where(devices.c.asset.is_not(None))
+            bound = [(row.device, renamed[row.asset]) for row in connection.execute(query) if row.asset in renamed]
+            if bound:
+                advance(connection, "registry")
+                statement = update(devices).where(devices.c.device == bindparam("key")).values(asset=bindparam("to"))
+                connection.execute(statement, [{"key": device, "to": asset} for device, asset in bound])
+        return [DeviceId(device) for device, _ in bound]
 
     def devices(self) -> list[Device]:
         """Return every device with the series numbers of its points, retired ones too, ordered by id."""

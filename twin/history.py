@@ -130,8 +130,8 @@ def _forget_since(copy: sqlite3.Connection, at: datetime) -> None:
 
 
 def same(stored: Model, new: Model) -> bool:
-    """Say whether two models bring the same into the city; the zones of nodes are the city's own doing."""
-    return stored.mesh == new.mesh and pack(_unzoned(stored)) == pack(_unzoned(new))
+    """Say whether two models bring the same into the city; doubts of the load and zones of nodes are no matter."""
+    return stored.mesh == new.mesh and pack(_bare(stored)) == pack(_bare(new))
 
 
 def pack(model: Model) -> bytes:
@@ -193,5 +193,5 @@ def _former_mesh(db: sqlite3.Connection, source: str, digest: str) -> bytes | No
     return newest.glb if newest else None
 
 
-def _unzoned(model: Model) -> Model:
-    return replace(model, nodes=[replace(node, zone=None) for node in model.nodes])
+def _bare(model: Model) -> Model:
+    return replace(model, issues=(), nodes=[replace(node, zone=None) for node in model.nodes])

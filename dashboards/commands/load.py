@@ -13,12 +13,15 @@ from dashboards.settings import Settings, clock_of, settings_of
 from twin.asset import System
 
 if TYPE_CHECKING:
+    from dashboards.bindings import Bindings
     from twin.city import SourceRow
-    from twin.load import Progress, Receipt
+    from twin.load import Progress
+    from twin.receipt import Receipt
 
 _CITY = typer.Option("--city", help="City database (GeoPackage); else the setting city.file.", show_default=False)
 _JSON = typer.Option("--json", help="One JSON line a file, on standard output.")
 _SHOWN_ISSUES = 3
+_TOLERANCE_M = 0.05  # twin.network.repair.TOLERANCE_M; importing it here would make every command start later
 
 
 def load(  # noqa: PLR0917  # Typer makes options of them
@@ -30,47 +33,81 @@ def load(  # noqa: PLR0917  # Typer makes options of them
     ] = None,
     system: Annotated[System | None, typer.Option(help="System of networks that do not say it.")] = None,
     source: Annotated[str | None, typer.Option("--as", help="Name to keep a single file under.")] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="What columns mean (TOML; `chengmai columns FILE` proposes one).")
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair/--no-repair", help="Join loose ends of networks, with a log; or load as found.")
+    ] = True,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, max=10.0, help="How far a repair may move an end, metres.")
+    ] = _TOLERANCE_M,
     workers: Annotated[int, typer.Option(min=1, max=64, help="IFC files read side by side.")] = 2,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds after which an IFC file is given up.")] = 1800.0,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Load files into the city; a file loaded again replaces what it brought before, and nothing else."""
+    """Load files into the city; a file loaded again becomes a new revision of what it brought, and of nothing else.
+
+    Devices that watch an asset which has another id now follow it; those that have lost theirs are listed.
+    """
     from twin.load import load as load_files
+    from twin.readers.mapping import read_mapping
 
     settings = settings_of(ctx)
-    with _progress() as show:
+    path = _city_path(settings, city)
+    with _progress(lambda receipt: _followed(settings, path, receipt)) as show:
         receipts = load_files(
             paths,
-            _city_path(settings, city),
+            path,
             at=clock_of(settings).now(),
             crs=crs,
             system=system,
             source=source,
+            columns=read_mapping(mapping) if mapping else None,
+            bounds=settings.city.bounds,
+            tolerance_m=tolerance if repair else None,
             workers=workers,
             timeout_s=timeout,
             progress=lambda step: show(step, as_json),
+            waiting=lambda: typer.echo("waiting for another load", err=True),
         )
     if any(receipt.refused for receipt in receipts):
         raise typer.Exit(1)
 
 
+def _followed(settings: Settings, city: Path, receipt: Receipt) -> Bindings | None:
+    """Let devices follow what a receipt tells of; None where there can be nothing to follow."""
+    if receipt.refused or receipt.revision in {None, 1}:
+        return None
+    from dashboards.bindings import follow, registry_of
+    from twin.city import City
+
+    registry = registry_of(settings)
+    if registry is None:
+        return None
+    with City.open(city) as opened:
+        return follow(registry, opened, receipt.source)
+
+
 def sources(
     ctx: typer.Context,
+    source: Annotated[str | None, typer.Option(help="Every revision of this one.")] = None,
     city: Annotated[Path | None, _CITY] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """List the files in the city: what they are, how many assets each brought, where they stand."""
+    """List the files in the city: what they are, which revision, how many assets each brought, where they stand."""
     import msgspec
 
     from twin.city import City
 
     with City.open(_city_path(settings_of(ctx), city)) as opened:
-        rows = opened.sources()
+        rows = opened.revisions(source) if source else opened.sources()
         if as_json:
             for row in rows:
                 typer.echo(msgspec.json.encode(row))
             return
-        typer.echo(f"{opened.path}  {opened.crs or 'no CRS yet'}  {_counted(opened.counts())}")
+        if not source:
+            typer.echo(f"{opened.path}  {opened.crs or 'no CRS yet'}  {_counted(opened.counts())}")
     for row in rows:
         typer.echo(_source_line(row))
 
@@ -81,7 +118,8 @@ def _city_path(settings: Settings, given: Path | None) -> Path:
 
 def _source_line(row: SourceRow) -> str:
     where = f"{row.placement.decision.value}: {row.placement.source}"
-    return f"{row.source}  {row.kind}  {_counted(row.counts)}  {where}  {row.loaded:%Y-%m-%d %H:%M}Z"
+    when = f"revision {row.revision} of {row.loaded:%Y-%m-%d %H:%M}Z"
+    return f"{row.source}  {row.kind}  {_counted(row.counts)}  {where}  {when}"
 
 
 def _counted(counts: object) -> str:
@@ -97,7 +135,11 @@ def receipt_text(receipt: Receipt) -> str:
         lines.append(
             f"{receipt.source}  {receipt.kind}  {_counted(receipt.counts)}{extra}  "
             f"{receipt.placement.decision.value}: {receipt.placement.source}  {receipt.seconds:.1f} s"
+            f"{_revision(receipt)}"
         )
+        if receipt.repairs:
+            done = ", ".join(f"{count} {action}" for action, count in sorted(receipt.repairs.items()))
+            lines.append(f"  repaired: {done} (table repairs; --no-repair loads as found)")
         lines += [f"  {why}" for why in receipt.placement.contradictions]
     mark = "" if receipt.refused else "  "
     lines += [f"{mark}{issue.code} {issue.message}" for issue in receipt.errors[:_SHOWN_ISSUES]]
@@ -106,8 +148,16 @@ def receipt_text(receipt: Receipt) -> str:
     return "\n".join(lines)
 
 
-def _progress() -> AbstractContextManager[Callable[[Progress, bool], None]]:
-    """Show a bar on standard error where that is a terminal, and print each receipt as it comes."""
+def _revision(receipt: Receipt) -> str:
+    if receipt.unchanged:
+        return f"  unchanged: revision {receipt.revision}"
+    return f"  revision {receipt.revision}" if receipt.revision != 1 else ""
+
+
+def _progress(
+    followed: Callable[[Receipt], Bindings | None],
+) -> AbstractContextManager[Callable[[Progress, bool], None]]:
+    """Show a bar on standard error where that is a terminal, and print each receipt, with its devices, as it comes."""
     from contextlib import contextmanager
 
     from rich.console import Console
@@ -131,8 +181,13 @@ def _progress() -> AbstractContextManager[Callable[[Progress, bool], None]]:
                 bar.update(task, description=step.file.name, completed=step.done, total=step.total)
                 if step.receipt is None:
                     return
-                text = step.receipt.line() if as_json else receipt_text(step.receipt)
-                typer.echo(text, err=step.receipt.refused and not as_json)
+                devices = followed(step.receipt)
+                if as_json:
+                    typer.echo(step.receipt.line(**({"devices": devices.json()} if devices else {})))
+                    return
+                typer.echo(receipt_text(step.receipt), err=step.receipt.refused)
+                for line in devices.lines() if devices else ():
+                    typer.echo(f"  {line}")
 
             yield show
 

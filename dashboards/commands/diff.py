@@ -1,0 +1,125 @@
+"""`chengmai diff`: what came, went, moved or changed from one revision of a model to another."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dashboards.settings import settings_of
+from twin.errors import InputError, UnknownError
+
+if TYPE_CHECKING:
+    from twin.city import City, SourceRow
+    from twin.diff import Difference
+
+_CITY = typer.Option("--city", help="City database (GeoPackage); else the setting city.file.", show_default=False)
+_SHOWN_CHANGES = 20
+
+
+def diff(  # noqa: PLR0917  # Typer makes options of them
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(help="Source, as `chengmai sources` names it.")],
+    a: Annotated[
+        str | None, typer.Argument(help="From: a revision, or a time (ISO 8601).", show_default="A − 1")
+    ] = None,
+    b: Annotated[str | None, typer.Argument(help="To: a revision, or a time.", show_default="the newest")] = None,
+    city: Annotated[Path | None, _CITY] = None,
+    devices: Annotated[bool, typer.Option("--devices", help="List the devices that follow or have lost.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: every asset, every field.")] = False,
+) -> None:
+    """Tell what is different between two revisions of a model; elements are the same by id, else by what they are."""
+    from dashboards.bindings import Bindings, concerned, registry_of
+    from twin.city import City
+    from twin.diff import difference
+
+    settings = settings_of(ctx)
+    with City.open(city or settings.resolve(settings.city.file)) as opened:
+        newest = _row(opened, model, b) if b else opened.revisions(model)[-1]
+        oldest = _row(opened, model, a) if a else _before(opened, newest)
+        changes = difference(
+            opened.model(model, revision=oldest.revision), opened.model(model, revision=newest.revision)
+        )
+    registry = registry_of(settings) if devices else None
+    bindings = concerned(registry.devices(), changes) if registry else Bindings()
+    if as_json:
+        ends = {"from": _end(oldest), "to": _end(newest)}
+        known = {"devices": bindings.json()} if registry else {}
+        typer.echo(json.dumps({**ends, **changes.json(), **known}, ensure_ascii=False))
+        return
+    typer.echo(f"{model}  {_named(oldest)} → {_named(newest)}")
+    for line in (*_lines(changes), *bindings.lines()):
+        typer.echo(f"  {line}")
+    if devices and registry is None:
+        typer.echo("  no devices: there is no operations database")
+
+
+def _row(city: City, source: str, asked: str) -> SourceRow:
+    """Return the revision that a number or a time names."""
+    rows = city.revisions(source)
+    if asked.isdecimal():
+        found = next((row for row in rows if row.revision == int(asked)), None)
+    else:
+        at = _time(asked)
+        found = next((row for row in reversed(rows) if row.loaded <= at), None)
+    if found is None:
+        known = ", ".join(_named(row) for row in rows)
+        raise UnknownError(f"no revision {asked!r} of {source}", where=str(city.path), expected=known)
+    return found
+
+
+def _time(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise InputError(
+            f"{text!r} is no revision", where="diff", expected="a number, or a time such as 2026-01-01T00:00+08:00"
+        )
+    return at
+
+
+def _before(city: City, row: SourceRow) -> SourceRow:
+    rows = city.revisions(row.source)
+    found = next((each for each in reversed(rows) if each.revision < row.revision), None)
+    if found is None:
+        raise InputError(f"revision {row.revision} is the first", where=row.source, expected="two revisions")
+    return found
+
+
+def _named(row: SourceRow) -> str:
+    return f"revision {row.revision} ({row.loaded:%Y-%m-%d %H:%M}Z)"
+
+
+def _end(row: SourceRow) -> dict[str, object]:
+    return {"revision": row.revision, "loaded": row.loaded.isoformat(), "path": row.path, "sha256": row.sha256}
+
+
+def _lines(changes: Difference) -> Iterator[str]:
+    if changes.is_empty:
+        yield f"the same: {len(changes.pairs)} assets"
+    for name, counts in changes.summary().items():
+        if counts:
+            shown = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+            yield f"{name:<12} {sum(counts.values()):>6}: {shown}"
+    far = max((pair.moved_m for pair in changes.moved), default=0.0)
+    if far:
+        yield f"farthest move {far:.3f} m"
+    yield from _changed(changes)
+
+
+def _changed(changes: Difference) -> Iterator[str]:
+    """Yield what changed in the same way, the most frequent first."""
+    alike = Counter(
+        (pair.kind, each.field, str(each.before), str(each.after)) for pair in changes.changed for each in pair.changes
+    )
+    for (kind, field, before, after), count in alike.most_common(_SHOWN_CHANGES):
+        yield f"{count:>6} × {kind} {field}: {before:.60} → {after:.60}"
+    if len(alike) > _SHOWN_CHANGES:
+        yield f"       … {len(alike) - _SHOWN_CHANGES} more (--json shows all)"
