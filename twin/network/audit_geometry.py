@@ -140,7 +140,8 @@ def ends(subject: Subject) -> list[Finding]:
 def crossings(subject: Subject) -> list[Finding]:
     """Return pairs of links of one system whose insides meet in points, with the gap between their levels if known.
 
-    Pipes that lie farther apart in height than the thicker one's diameter pass each other: good to know only.
+    Pipes that lie farther apart in height than the thicker one's diameter, and drains of different services, pass each
+    other: good to know only.
     """
     one, other = subject.tree.query(subject.lines, predicate="crosses")
     system = subject.topology.link_system
@@ -151,7 +152,8 @@ def crossings(subject: Subject) -> list[Finding]:
     xy = _inner_meeting(subject, one, other)
     gap = np.abs(_level_at(subject, one, xy) - _level_at(subject, other, xy))
     size = subject.links["diameter_m"]
-    clear = gap > np.fmax(size[one], size[other])
+    service = subject.links["service"]
+    clear = (gap > np.fmax(size[one], size[other])) | (service[one] != service[other])
     names = subject.links["asset"][other].tolist()
     return findings(
         Check.CROSSINGS_NO_NODE,

@@ -168,15 +168,16 @@ def _depths(subject: Subject) -> list[Finding]:
 def points(subject: Subject) -> list[Finding]:
     """Return points with a number or place of another one, with feature and appurtenance, and names of no point."""
     node, topology = subject.nodes, subject.topology
-    sources = [asset.partition(":node:")[0] for asset in node["asset"].tolist()]
-    numbers = pd.DataFrame({"source": sources, "system": node["system"].astype(str), "name": node["name"].astype(str)})
+    system, name = node["system"].astype(str), node["name"].astype(str)
+    ids = [asset.partition(":node:") for asset in node["asset"].tolist()]
+    numbers = pd.DataFrame({"source": [source for source, _, _ in ids], "system": system, "name": name})
+    numbered = name == np.array([own for _, _, own in ids], dtype=object)  # other names are labels, a street's say
     heights = np.where(np.isnan(node["ground_m"]), node["invert_m"], node["ground_m"])
     places = np.round(np.column_stack([topology.xy[: topology.stated] * subject.unit_m, heights]) / _SAME_POINT_M)
-    where = pd.DataFrame(places).assign(system=node["system"].astype(str))
-    drawn = np.isfinite(places[:, 0])
+    where = pd.DataFrame(places).assign(system=system)
     return [
-        *_again(subject, Check.DUPLICATE_POINT_NUMBER, numbers, "has the number of {}", np.ones_like(drawn)),
-        *_again(subject, Check.DUPLICATE_XYZ, where, "stands where {} stands", drawn),
+        *_again(subject, Check.DUPLICATE_POINT_NUMBER, numbers, "has the number of {}", numbered),
+        *_again(subject, Check.DUPLICATE_XYZ, where, "stands where {} stands", np.isfinite(places[:, 0])),
         *_appurtenances(subject),
         *_missing(subject),
         *_degrees(subject),
@@ -186,10 +187,10 @@ def points(subject: Subject) -> list[Finding]:
 def _again(
     subject: Subject, check: Check, keys: pd.DataFrame, sentence: str, usable: NDArray[np.bool_]
 ) -> list[Finding]:
-    """Return the nodes whose row of `keys` an earlier one has."""
+    """Return the nodes whose row of `keys` an earlier `usable` node has."""
     number = keys.groupby(list(keys.columns), sort=False, dropna=False).ngroup().to_numpy()
     first = np.unique(number, return_index=True)[1]
-    again = np.flatnonzero((first[number] != np.arange(len(number))) & usable)
+    again = np.flatnonzero((first[number] != np.arange(len(number))) & usable[first[number]])
     others = subject.nodes["asset"][first[number[again]]].tolist()
     return findings(
         check,

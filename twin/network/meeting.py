@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 from scipy.spatial import KDTree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+def places(points: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Return x, y, z of points (n, 3): all NaN where one is missing or empty, z NaN where it has none."""
+    drawn = points.copy()
+    drawn[shapely.is_empty(points)] = None
+    return np.column_stack([shapely.get_x(drawn), shapely.get_y(drawn), shapely.get_z(drawn)]).reshape(-1, 3)
 
 
 def apart(xy: NDArray[np.float64], system: NDArray[np.int64], within_m: float) -> NDArray[np.float64]:

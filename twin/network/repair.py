@@ -19,7 +19,7 @@ from shapely import LineString, Point
 
 from twin.asset import AssetId, Basis, Link, Node, NodeKind, System, asset_id
 from twin.model import Model, Repair, RepairAction
-from twin.network.meeting import apart, leaders, nearest
+from twin.network.meeting import apart, leaders, nearest, places
 from twin.network.splitting import cuts_of, parts
 
 if TYPE_CHECKING:
@@ -214,22 +214,22 @@ def _split(
 def _merged(model: Model, loose: _Loose, tolerance_m: float) -> tuple[list[Repair], list[Node]]:
     """Return the rows and the nodes after merging: those that loose ends reach, of one kind, unnamed by any link."""
     nodes = list(model.nodes)
-    places = _places(nodes, tolerance_m)
-    at, _ = nearest(apart(loose.xy, loose.system, tolerance_m), places, tolerance_m)
+    stands = _places(nodes, tolerance_m)
+    at, _ = nearest(apart(loose.xy, loose.system, tolerance_m), stands, tolerance_m)
     reached: dict[int, list[int]] = {}
     for end, site in enumerate(at.tolist()):
         if site >= 0:
             reached.setdefault(site, []).append(end)
     named = {node for link in model.links for node in (link.start, link.end) if node}
     rows, gone = list[Repair](), set[int]()
-    for keep, drop in _pairs(places, tolerance_m) if reached else ():
+    for keep, drop in _pairs(stands, tolerance_m) if reached else ():
         one, other = nodes[keep], nodes[drop]
         near = loose.xy[[*reached.get(keep, ()), *reached.get(drop, ())]]
         if keep in gone or drop in gone or other.id in named or not len(near) or not _alike(one, other):
             continue
-        if (np.hypot(*(near - places[keep, :2]).T) > tolerance_m).any():
+        if (np.hypot(*(near - stands[keep, :2]).T) > tolerance_m).any():
             continue
-        moved = float(np.hypot(*(places[drop, :2] - places[keep, :2])))
+        moved = float(np.hypot(*(stands[drop, :2] - stands[keep, :2])))
         rows.append(Repair(RepairAction.MERGE, other.id, one.id, moved, tolerance_m, one.point.x, one.point.y))
         nodes[keep] = _absorbed(one, other)
         reached[keep] = [*reached.get(keep, ()), *reached.pop(drop, ())]
@@ -237,11 +237,11 @@ def _merged(model: Model, loose: _Loose, tolerance_m: float) -> tuple[list[Repai
     return rows, [node for row, node in enumerate(nodes) if row not in gone]
 
 
-def _pairs(places: NDArray[np.float64], tolerance_m: float) -> list[tuple[int, int]]:
+def _pairs(stands: NDArray[np.float64], tolerance_m: float) -> list[tuple[int, int]]:
     """Return the pairs of nodes within the tolerance of each other, the earlier one first, in their order."""
-    if len(places) < 2:
+    if len(stands) < 2:
         return []
-    found = KDTree(places).query_pairs(tolerance_m, output_type="ndarray")
+    found = KDTree(stands).query_pairs(tolerance_m, output_type="ndarray")
     return sorted(map(tuple, np.sort(found, axis=1).tolist()))
 
 
@@ -280,9 +280,8 @@ def _systems(systems: Iterable[System]) -> NDArray[np.int64]:
 
 
 def _places(nodes: Sequence[Node], tolerance_m: float) -> NDArray[np.float64]:
-    """Return where nodes stand (n, 3) for searches by `apart`; undrawn ones infinitely far away."""
-    points = np.array([node.point for node in nodes], dtype=object)
-    xy = np.column_stack([shapely.get_x(points), shapely.get_y(points)]).reshape(-1, 2)
+    """Return where nodes stand (n, 3) for searches by `apart`; undrawn ones far from everything."""
+    xy = places(np.array([node.point for node in nodes], dtype=object))[:, :2]
     return apart(np.nan_to_num(xy, nan=_NOWHERE), _systems(node.system for node in nodes), tolerance_m)
 
 
@@ -291,7 +290,6 @@ def _around(links: Sequence[Link], nodes: Sequence[Node], margin_m: float) -> li
     if not nodes:
         return []
     west, south, east, north = shapely.total_bounds([link.line for link in links])
-    points = np.array([node.point for node in nodes], dtype=object)
-    x, y = shapely.get_x(points), shapely.get_y(points)
+    x, y, _ = places(np.array([node.point for node in nodes], dtype=object)).T
     inside = (x >= west - margin_m) & (x <= east + margin_m) & (y >= south - margin_m) & (y <= north + margin_m)
     return [nodes[row] for row in np.flatnonzero(inside).tolist()]

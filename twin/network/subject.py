@@ -14,6 +14,7 @@ import shapely
 
 from twin.asset import Link, LinkKind, Node, System
 from twin.network.join import Join
+from twin.network.meeting import places
 from twin.network.topology import Topology
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Subject:
     """Nodes and links as columns, how they hang together, and what the checks measure on them.
 
     Coordinates are in units of `unit_m` metres; `near` and `tolerance` are in that unit. Levels and lengths in metres:
-    `drawn_m` as the line lies, `length_m` as the file states it, else as drawn. `level_m` and `end_xy` have a row a link and a column a side (start, end).
+    `drawn_m` as the line lies, `length_m` as the file states it, else as drawn. `level_m` and `end_xy` have a row a
+    link and a column a side (start, end); the level is the drawn height of links of which the file states none.
     """
 
     nodes: Mapping[str, NDArray[Any]]
@@ -53,11 +55,10 @@ class Subject:
         """Prepare tables with the columns of `twin.asset.Node` and `Link`, geometries in the column ``geometry``."""
         topology = Topology.of(nodes, links, tolerance=tolerance, join=join)
         lines = links["geometry"].to_numpy(dtype=object)
-        ends = [shapely.get_point(lines, vertex) for vertex in (0, -1)]
+        ends = np.stack([places(shapely.get_point(lines, vertex)) for vertex in (0, -1)], axis=1)
         link = _columns(links, Link, "line")
         drawn, stated = shapely.length(lines) * unit_m, link["length_m"]
         level = np.column_stack([link["start_level_m"], link["end_level_m"]]).reshape(-1, 2)
-        heights = np.column_stack([shapely.get_z(end) for end in ends]).reshape(-1, 2)
         return Subject(
             _columns(nodes, Node, "point"),
             link,
@@ -66,8 +67,8 @@ class Subject:
             shapely.STRtree(lines),
             drawn,
             np.where(stated > 0, stated, drawn),
-            np.where(np.isnan(level), heights, level),
-            np.stack([np.column_stack([shapely.get_x(end), shapely.get_y(end)]) for end in ends], axis=1),
+            np.where(np.isnan(level).all(axis=1, keepdims=True), ends[:, :, 2], level),
+            ends[:, :, :2],
             tolerance,
             near,
             unit_m,
@@ -94,8 +95,7 @@ class Subject:
 
     def middle(self, which: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return a point half along each of the links (n, 2), NaN where it is not drawn."""
-        points = shapely.line_interpolate_point(self.lines[which], 0.5, normalized=True)
-        return np.column_stack([shapely.get_x(points), shapely.get_y(points)]).reshape(-1, 2)
+        return places(shapely.line_interpolate_point(self.lines[which], 0.5, normalized=True))[:, :2]
 
     def property(self, table: str, row: int, names: Sequence[str]) -> Any:
         """Return the first of these properties that the asset in `row` of ``nodes`` or ``links`` has, else None."""

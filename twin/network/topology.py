@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from twin.network.join import Join
-from twin.network.meeting import apart
+from twin.network.meeting import apart, places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,11 +53,11 @@ class Topology:
         at = np.column_stack([names.get_indexer(pd.Index(ends[:, side])) for side in (0, 1)]).astype(np.int64)
         given = ~pd.isna(ends)
         lines = _array(links, "geometry")
-        places = np.stack([_xy(shapely.get_point(lines, vertex)) for vertex in (0, -1)], axis=1)
-        own = _xy(_array(nodes, "geometry"))
-        loose = (at < 0) & np.isfinite(places).all(axis=2)
+        ends_xy = np.stack([places(shapely.get_point(lines, vertex))[:, :2] for vertex in (0, -1)], axis=1)
+        own = places(_array(nodes, "geometry"))[:, :2]
+        loose = (at < 0) & np.isfinite(ends_xy).all(axis=2)
         at[loose], made, made_system = _gathered(
-            own, node_system, places[loose], np.column_stack([link_system] * 2)[loose], tolerance=tolerance, join=join
+            own, node_system, ends_xy[loose], np.column_stack([link_system] * 2)[loose], tolerance=tolerance, join=join
         )
         start, end = at.T
         xy = np.concatenate([own, made])
@@ -143,7 +143,3 @@ def _numbered(rows: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _array(frame: pd.DataFrame, column: str) -> NDArray[np.object_]:
     return frame[column].to_numpy(dtype=object)
-
-
-def _xy(points: NDArray[np.object_]) -> NDArray[np.float64]:
-    return np.column_stack([shapely.get_x(points), shapely.get_y(points)]).reshape(-1, 2)
