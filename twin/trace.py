@@ -14,6 +14,7 @@ from twin.asset import AssetId, Basis, Link, LinkKind, Node, NodeKind
 from twin.errors import InputError
 from twin.network import isolation, trace
 from twin.network.graph import LINK_KINDS, NODE_KINDS, Network
+from twin.network.ids import Ids
 from twin.network.profile import Profile, profile
 from twin.network.trace import RestsOn
 
@@ -295,7 +296,7 @@ class _Telling:
     def _direction(self, links: NDArray[np.int32]) -> Basis:
         return Basis.STATED if trace.gravity(self.network)[links].all() else Basis.INFERRED
 
-    def _ids(self, ids: NDArray[np.object_], at: NDArray[np.int32]) -> list[AssetId]:
+    def _ids(self, ids: Ids, at: NDArray[np.int32]) -> list[AssetId]:
         return cast("list[AssetId]", ids[at].tolist())
 
     def _valves(self, nodes: NDArray[np.int32], links: NDArray[np.int32]) -> list[Valve]:

@@ -175,15 +175,15 @@ def enclosed(
     doors: NDArray[np.int32],
     state: NDArray[np.uint8],
     stamp: int,
-    cell_seen: NDArray[np.int32],
-    door_seen: NDArray[np.int32],
-    cells: NDArray[np.int32],
-    met: NDArray[np.int32],
+    room: NDArray[np.int32],
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return the cells that hang together with `first` through one-way doors and `open_doors`, and the doors met.
 
-    A door with all its sides inside is given as its complement (~door). `stamp` to `met` are scratch.
+    A door with all its sides inside is given as its complement (~door). `stamp` and `room` are a scratch's.
     """
+    c, d = len(door_ptr) - 1, len(state)
+    cell_seen, door_seen = room[:c], room[c : c + d]
+    cells, met = room[c + d : 2 * c + d], room[2 * c + d :]
     met_count = at = 0
     count = _entered(first, stamp, cell_seen, cells, 0)
     while at < count:

@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute
 import shapely
 
 from twin.asset import AssetId, Basis, LinkKind, NodeKind, System
 from twin.errors import UnknownError
 from twin.network import ValveState
-from twin.network.ids import Ids
+from twin.network.ids import Ids, arrow
 from twin.network.walk import Scratches, compressed
 
 if TYPE_CHECKING:
@@ -46,16 +47,17 @@ GRAVITY = frozenset((System.DRAINAGE, System.RAIN))
 """Systems whose links say themselves which way they run."""
 _SOURCES = (NodeKind.RESERVOIR, NodeKind.TANK, NodeKind.SOURCE)
 _ONE_WAY = (LinkKind.PUMP, LinkKind.REGULATOR, LinkKind.COMPRESSOR)
-_ONE_WAY_VALVES = frozenset(("PRV", "PSV"))
 _SHUT = frozenset(("closed", "shut", "关", "关闭", "常闭", "abandoned", "废弃", "空管"))
 _UNUSABLE = frozenset((ValveState.STUCK, ValveState.INACCESSIBLE, "broken", "损坏", "失灵", "卡死", "埋没"))
 _NOT_ISOLATING = (
-    *('"valve_type":"PRV"', '"valve_type":"PSV"', '"valve_type":"PBV"', '"valve_type":"FCV"'),
-    *("减压", "调压", "调流", "排气", "排污", "排泥", "泄水", "放空", "放散", "止回", "单向", "单流"),
-    *("air valve", "scour", "washout", "blow-off", "blowoff", "check valve", "non-return", "pressure reducing"),
+    r'"valve_type":"(PRV|PSV|PBV|FCV)"|减压|调压|调流|排气|排污|排泥|泄水|放空|放散|止回|单向|单流'
+    r"|air valve|scour|wash-?out|blow-?off|check valve|non-return|pressure reducing"
 )
-_CHECK_VALVES = ('"check_valve":true', "止回", "单向阀", "单流阀")
+_ONE_WAY_VALVE = r'"valve_type":"(PRV|PSV)"|止回|单向阀|单流阀|check valve|non-return'
+_CHECK_VALVE = '"check_valve":true'
+"""What properties and features say, as regular expressions."""
 
+compute: Any = pyarrow.compute  # made at import, so no checker knows its functions
 T = TypeVar("T")
 
 
@@ -63,8 +65,8 @@ T = TypeVar("T")
 class Network:
     """Every pipe network of a city: n nodes, m links that join two of them, and how each stands now.
 
-    `nodes`, `links`: asset ids, object (n,), (m,). `start`, `end`: the node of each end, int32 (m,). `xyz`: easting,
-    northing, height in metres, float64 (n, 3), NaN where unknown. `length_m`: stated, else of the drawn line in plan,
+    `nodes`, `links`: asset ids (n,), (m,), indexed like arrays. `start`, `end`: the node of each end, int32 (m,).
+    `xyz`: easting, northing, height in metres, float64 (n, 3), NaN where unknown. `length_m`: stated, else of the drawn line in plan,
     float64 (m,). `system` and `basis` (of links), `node_kind`, `link_kind`: uint8 codes, see `SYSTEMS`, `BASES`,
     `NODE_KINDS`, `LINK_KINDS`. `valve_link`, `valve_node`, `usable_link`, `usable_node`, `shut_link`, `shut_node`,
     `one_way` (m,), `source` (n,): bool, as the module says. `left_out`: asset ids of links without two nodes.
@@ -73,8 +75,8 @@ class Network:
     before ``turn[i]`` start at i, the others end there. A link from a node to itself is there twice.
     """
 
-    nodes: NDArray[np.object_]
-    links: NDArray[np.object_]
+    nodes: Ids
+    links: Ids
     start: NDArray[np.int32]
     end: NDArray[np.int32]
     xyz: NDArray[np.float64]
@@ -91,13 +93,11 @@ class Network:
     shut_node: NDArray[np.bool_]
     one_way: NDArray[np.bool_]
     source: NDArray[np.bool_]
-    left_out: NDArray[np.object_]
+    left_out: frozenset[str]
     indptr: NDArray[np.int32]
     turn: NDArray[np.int32]
     neighbour: NDArray[np.int32]
     edge: NDArray[np.int32]
-    _node_ids: Ids
-    _link_ids: Ids
     _made: dict[Callable[[Network], Any], Any] = field(default_factory=dict[Callable[["Network"], Any], Any])
 
     @staticmethod
@@ -105,19 +105,19 @@ class Network:
         nodes: pd.DataFrame, links: pd.DataFrame, *, operated: Mapping[AssetId, ValveState] | None = None
     ) -> Network:
         """Make the network of the city's tables (`City.table`), its valves standing as surveyed, then as `operated`."""
-        node_ids, link_ids = Ids.of(_objects(nodes["asset"])), _objects(links["asset"])
-        start, end = (node_ids.find_all(_objects(links[end])) for end in ("start", "end"))
+        node_ids = Ids.of(nodes["asset"])
+        start, end = (node_ids.find_all(links[end]) for end in ("start", "end"))
         joined = (start >= 0) & (end >= 0)
-        left_out = link_ids[~joined]
-        if len(left_out):
-            links, link_ids, start, end = links[joined], link_ids[joined], start[joined], end[joined]
+        left_out = frozenset(links["asset"][~joined])
+        if left_out:
+            links, start, end = links[joined], start[joined], end[joined]
         link_kind, node_kind = _codes(links["kind"], LINK_KINDS), _codes(nodes["kind"], NODE_KINDS)
         valve_link, one_way = _link_valves(links, link_kind)
         valve_node = _node_valves(nodes, node_kind)
         indptr, turn, neighbour, edge = compressed(len(node_ids), start, end)
         surveyed = Network(
-            nodes=node_ids.ids,
-            links=link_ids,
+            nodes=node_ids,
+            links=Ids.of(links["asset"]),
             start=start,
             end=end,
             xyz=_points(nodes),
@@ -139,8 +139,6 @@ class Network:
             turn=turn,
             neighbour=neighbour,
             edge=edge,
-            _node_ids=node_ids,
-            _link_ids=Ids.of(link_ids),
         )
         return surveyed.operated(operated) if operated else surveyed
 
@@ -150,8 +148,8 @@ class Network:
         shut_link, usable_link = self.shut_link.copy(), self.usable_link.copy()
         for asset, state in states.items():
             for ids, shut, usable in (
-                (self._node_ids, shut_node, usable_node),
-                (self._link_ids, shut_link, usable_link),
+                (self.nodes, shut_node, usable_node),
+                (self.links, shut_link, usable_link),
             ):
                 if (at := ids.find(asset)) < 0:
                     continue
@@ -169,13 +167,13 @@ class Network:
 
     def node_index(self, asset: str) -> int:
         """Return the index of the node `asset`; raises UnknownError."""
-        if (at := self._node_ids.find(asset)) < 0:
+        if (at := self.nodes.find(asset)) < 0:
             raise UnknownError(f"no node {asset!r} in the network", expected="an id such as water.inp:node:J-12")
         return at
 
     def link_index(self, asset: str) -> int:
         """Return the index of the link `asset`; raises UnknownError, also where it joins no two nodes."""
-        if (at := self._link_ids.find(asset)) < 0:
+        if (at := self.links.find(asset)) < 0:
             if asset in self.left_out:
                 raise UnknownError(f"link {asset!r} does not join two nodes", expected="a link with both ends")
             raise UnknownError(f"no link {asset!r} in the network", expected="an id such as water.inp:link:P-101")
@@ -183,7 +181,7 @@ class Network:
 
     def find(self, asset: str) -> tuple[int, int]:
         """Return the index of `asset` as a node and as a link, -1 for the one that it is not; raises UnknownError."""
-        node = self._node_ids.find(asset)
+        node = self.nodes.find(asset)
         return (node, -1) if node >= 0 else (-1, self.link_index(asset))
 
     def nodes_of(self, *kinds: NodeKind) -> NDArray[np.bool_]:
@@ -210,8 +208,14 @@ def _objects(column: pd.Series[Any]) -> NDArray[np.object_]:
     return column.to_numpy(dtype=object)
 
 
+def _words(column: pd.Series[Any]) -> tuple[NDArray[np.int64], list[Any]]:
+    """Return the different values of a column of few, and which of them each row has, -1 none."""
+    encoded = arrow(column).dictionary_encode()
+    return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
+
+
 def _codes(column: pd.Series[Any], kinds: tuple[Any, ...]) -> NDArray[np.uint8]:
-    codes, values = pd.factorize(_objects(column))
+    codes, values = _words(column)
     return np.array([kinds.index(value) for value in values], dtype=np.uint8)[codes]
 
 
@@ -220,28 +224,36 @@ def _is_one_of(codes: NDArray[np.uint8], kinds: tuple[Any, ...], wanted: tuple[A
 
 
 def _status_in(table: pd.DataFrame, wanted: frozenset[str]) -> NDArray[np.bool_]:
-    codes, values = pd.factorize(_objects(table["status"]))
-    return np.array([*(str(value).strip().lower() in wanted for value in values), False])[codes]  # code -1: none
+    codes, values = _words(table["status"])
+    return np.array([*(value.strip().lower() in wanted for value in values), False])[codes]  # -1: no status
 
 
 def _link_valves(links: pd.DataFrame, kind: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return which links are valves that can be closed, and which let nothing back."""
     valve = _is_one_of(kind, LINK_KINDS, (LinkKind.VALVE,))
     one_way = _is_one_of(kind, LINK_KINDS, _ONE_WAY)
-    said = _objects(links["properties"])
-    one_way |= np.fromiter((any(word in text for word in _CHECK_VALVES) for text in said), bool, len(said))
-    for at in np.flatnonzero(valve):
-        valve[at] = not any(word in said[at] for word in _NOT_ISOLATING)
-        one_way[at] |= any(f'"valve_type":"{kind}"' in said[at] for kind in _ONE_WAY_VALVES)
+    one_way |= _says(links["properties"], _CHECK_VALVE)
+    at = np.flatnonzero(valve)
+    said = links["properties"].iloc[at]
+    valve[at] = ~_says(said, _NOT_ISOLATING)
+    one_way[at] |= _says(said, _ONE_WAY_VALVE)
     return valve, one_way
 
 
 def _node_valves(nodes: pd.DataFrame, kind: NDArray[np.uint8]) -> NDArray[np.bool_]:
     valve = _is_one_of(kind, NODE_KINDS, (NodeKind.VALVE,))
     at = np.flatnonzero(valve)
-    said = _objects(nodes["properties"].iloc[at]) + _objects(nodes["feature"].iloc[at].fillna(""))
-    valve[at] = [not any(word in text for word in _NOT_ISOLATING) for text in said]
+    for column in ("properties", "feature"):
+        valve[at] &= ~_says(nodes[column].iloc[at], _NOT_ISOLATING)
     return valve
+
+
+def _says(column: pd.Series[Any], expression: str) -> NDArray[np.bool_]:
+    """Return which rows of a column match a regular expression somewhere, whatever the case."""
+    is_plain = not set(expression) & set("|()?")
+    match: Any = compute.match_substring if is_plain else compute.match_substring_regex
+    there = match(arrow(column), expression, ignore_case=not is_plain)
+    return there.to_numpy(zero_copy_only=False) == True  # noqa: E712  # missing is None
 
 
 def _points(nodes: pd.DataFrame) -> NDArray[np.float64]:

@@ -158,13 +158,13 @@ def isolate(network: Network, asset: str, *, stuck: Sequence[str] = ()) -> Isola
     moveless = [network.find(each) for each in stuck]
     doors = [door for door in (cells.door(*each) for each in moveless) if door >= 0 and cells.state[door] != SHUT]
     doors.append(cells.door(node, link))
-    with cells.scratches.taken() as scratch:
-        inside, met = enclosed(
-            cells.around(node, link),
-            np.array(doors, np.int32),
-            *(cells.side_ptr, cells.side, cells.door_ptr, cells.doors, cells.state),
-            *(scratch.stamp, scratch.node_seen, scratch.link_seen, scratch.nodes, scratch.links),
-        )
+    scratch = cells.scratches.take()
+    inside, met = enclosed(
+        cells.around(node, link),
+        np.array(doors, np.int32),
+        *(cells.side_ptr, cells.side, cells.door_ptr, cells.doors, cells.state, scratch.stamp, scratch.room),
+    )
+    cells.scratches.give(scratch)
     edge = met[met >= 0]
     nodes, links = (
         np.concatenate(parts) for parts in zip(cells.members(inside), cells.split(~met[met < 0]), strict=True)

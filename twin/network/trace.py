@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from twin.network.graph import Network
-    from twin.network.walk import Scratch
 
 _SINKS = (NodeKind.OUTFALL,)
 
@@ -158,18 +157,18 @@ def loops(network: Network, asset: str) -> Loops:
         return nothing
     together = connected(network, asset).links
     root = int(network.start[link]) if node < 0 else node
-    with network.scratches.taken() as scratch:
-        looped = walk.on_loops(
-            *(root, together, network.indptr, network.neighbour, network.edge),
-            *(network.shut_node, network.shut_link, scratch.stamp, scratch.node_seen),
-        )
+    scratch = network.scratches.take()
+    looped = walk.on_loops(
+        *(root, together, network.indptr, network.neighbour, network.edge),
+        *(network.shut_node, network.shut_link, scratch.stamp, scratch.room),
+    )
+    network.scratches.give(scratch)
     bridges = together[~looped]
     if node < 0 and link in bridges:
         return nothing
-    shut = network.shut_link.copy()
-    shut[bridges] = True
-    with network.scratches.taken() as scratch:
-        nodes, links = _walked(network, np.array([root], np.int32), walk.BOTH, scratch, shut)
+    ways = network.once(_open).copy()
+    ways[bridges] = 0
+    nodes, links = _walked(network, root, -1, walk.BOTH, ways)
     if not len(links):
         return nothing
     return Loops(nodes, links, len(links) - len(nodes) + 1, _shortest_loop(network, node, link, links))
@@ -201,38 +200,54 @@ def _last(network: Network) -> NDArray[np.bool_]:
     return last
 
 
+def _open(network: Network) -> NDArray[np.int8]:
+    """Return which links are taken going both ways: 1 open, 0 shut."""
+    return (~network.shut_link).view(np.int8)
+
+
+def _open_flow(network: Network) -> NDArray[np.int8]:
+    """Return `flow`, 0 for what is shut."""
+    return np.where(network.shut_link, np.int8(0), network.once(flow))
+
+
 def _walk(network: Network, asset: str, mode: int) -> Traced:
     node, link = network.find(asset)
+    ways = network.once(_open if mode == walk.BOTH else _open_flow)
     if node >= 0:
-        first = np.array([node], np.int32)
-    elif mode == walk.BOTH:
-        first = _ends(network, asset)
-    else:
-        first = _flow_ends(network, link, mode)
-    with network.scratches.taken() as scratch:
-        nodes, links = _walked(network, first, mode, scratch, network.shut_link)
-    if link >= 0 and link not in links:
+        return Traced(*_walked(network, node, -1, mode, ways))
+    first, second = _ends_of(network, link, mode)
+    if first < 0:
+        return Traced(_NOWHERE, np.array([link], np.int32))
+    nodes, links = _walked(network, first, second, mode, ways)
+    if link not in links:
         links = np.append(np.int32(link), links)
     return Traced(nodes, links)
 
 
-def _flow_ends(network: Network, link: int, mode: int) -> NDArray[np.int32]:
-    """Return the ends of `link` that its flow leaves by, or comes by; what has no direction is fed by both its ends."""
-    start, end, way = network.start[link], network.end[link], network.once(flow)[link]
+def _ends_of(network: Network, link: int, mode: int) -> tuple[int, int]:
+    """Return the ends that a walk from `link` begins at: both, or that which its flow leaves by, or comes by.
+
+    -1 is none: nothing flows on from a link without direction, and both its ends feed it.
+    """
+    start, end = int(network.start[link]), int(network.end[link])
+    if mode == walk.BOTH:
+        return start, end
+    way = network.once(flow)[link]
     if way == 0:
-        return np.array([] if mode == walk.ALONG else [start, end], np.int32)
-    return np.array([end if (way == 1) == (mode == walk.ALONG) else start], np.int32)
+        return (-1, -1) if mode == walk.ALONG else (start, end)
+    return (end if (way == 1) == (mode == walk.ALONG) else start), -1
 
 
 def _walked(
-    network: Network, first: NDArray[np.int32], mode: int, scratch: Scratch, shut_link: NDArray[np.bool_]
+    network: Network, first: int, second: int, mode: int, ways: NDArray[np.int8]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    ways = network.basis.view(np.int8) if mode == walk.BOTH else network.once(flow)  # not looked at going both ways
-    return walk.walked(
-        *(first, mode, network.indptr, network.turn, network.neighbour, network.edge, ways),
-        *(network.shut_node, shut_link),
-        *(scratch.stamp, scratch.node_seen, scratch.link_seen, scratch.nodes, scratch.links),
+    scratch = network.scratches.take()
+    met = walk.walked(
+        *(first, second, mode, network.indptr, network.turn, network.neighbour, network.edge, ways),
+        *(network.shut_node, scratch.stamp, scratch.room),
     )
+    network.scratches.give(scratch)
+    return met
 
 
 def _shortest(
@@ -244,13 +259,14 @@ def _shortest(
     goal: NDArray[np.bool_] | None = None,
     without: int = -1,
 ) -> Path:
-    ways = network.basis.view(np.int8) if mode == walk.BOTH else network.once(flow)
-    with network.scratches.taken() as scratch:
-        nodes, links, length_m = walk.shortest(
-            *(first, last, network.shut_node if goal is None else goal, mode, without),
-            *(network.indptr, network.turn, network.neighbour, network.edge, network.length_m, ways),
-            *(network.shut_node, network.shut_link, scratch.stamp, scratch.node_seen),
-        )
+    ways = network.once(_open if mode == walk.BOTH else _open_flow)
+    scratch = network.scratches.take()
+    nodes, links, length_m = walk.shortest(
+        *(first, last, network.shut_node if goal is None else goal, mode, without),
+        *(network.indptr, network.turn, network.neighbour, network.edge, network.length_m, ways),
+        *(network.shut_node, scratch.stamp, scratch.room),
+    )
+    network.scratches.give(scratch)
     return Path(nodes, links, float(length_m))
 
 

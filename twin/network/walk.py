@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,41 +21,38 @@ _LAST_STAMP = np.iinfo(np.int32).max
 
 @dataclass(slots=True, eq=False)
 class Scratch:
-    """What one walk notes: a stamp a node and a link, and the nodes and links that it met, in order.
+    """What one walk notes over n nodes and m links, in `room`, int32 (2 (n + m),).
 
-    Nothing is cleared between walks: what bears the stamp of this walk was seen in it.
+    A stamp a node, then a stamp a link, then the nodes and the links that it met, in order. Nothing is cleared between
+    walks: what bears the stamp of this walk was seen in it.
     """
 
     stamp: int
-    node_seen: NDArray[np.int32]
-    link_seen: NDArray[np.int32]
-    nodes: NDArray[np.int32]
-    links: NDArray[np.int32]
+    room: NDArray[np.int32]
 
 
 class Scratches:
     """The scratches of one network: a walk takes a free one or makes another (list operations are atomic)."""
 
     def __init__(self, nodes: int, links: int) -> None:
-        self._counts = nodes, links
+        self._room = 2 * (nodes + links)
         self._free: list[Scratch] = []
 
-    @contextmanager
-    def taken(self) -> Generator[Scratch]:
-        """Give a scratch with a fresh stamp, and take it back."""
+    def take(self) -> Scratch:
+        """Return a scratch with a fresh stamp, for one walk; `give` it back after."""
         try:
             scratch = self._free.pop()
         except IndexError:
-            n, m = self._counts
-            scratch = Scratch(0, *(np.zeros(count, np.int32) for count in (n, m, n, m)))
+            scratch = Scratch(0, np.zeros(self._room, np.int32))
         scratch.stamp += 1
         if scratch.stamp == _LAST_STAMP:
             scratch.stamp = 1
-            scratch.node_seen[:] = scratch.link_seen[:] = 0
-        try:
-            yield scratch
-        finally:
-            self._free.append(scratch)
+            scratch.room[:] = 0
+        return scratch
+
+    def give(self, scratch: Scratch) -> None:
+        """Take a scratch back; one that is not given back is only lost."""
+        self._free.append(scratch)
 
 
 @nb.njit(cache=True)
@@ -89,42 +84,42 @@ def compressed(
 
 
 @nb.njit(cache=True)
-def _passes(mode: int, flow: Any, leaves: Any) -> bool:
-    """Say whether a walk in `mode` takes a link with `flow` (1 start to end, -1 back) from an end that it `leaves`."""
-    if mode == BOTH:
-        return True
-    along = (flow == 1 and leaves) or (flow == -1 and not leaves)
-    return along if mode == ALONG else flow != 0 and not along
+def _passes(mode: int, way: Any, leaves: Any) -> bool:
+    """Say whether a walk in `mode` takes a link from an end that it `leaves`; see `walked` for its `way`."""
+    if mode == BOTH or way == 0:
+        return way != 0
+    along = (way == 1) == leaves
+    return along if mode == ALONG else not along
 
 
 @nb.njit(cache=True)
 def walked(
-    first: NDArray[np.int32],
+    first: int,
+    second: int,
     mode: int,
     indptr: NDArray[np.int32],
     turn: NDArray[np.int32],
     neighbour: NDArray[np.int32],
     edge: NDArray[np.int32],
-    flow: NDArray[np.int8],
+    ways: NDArray[np.int8],
     shut_node: NDArray[np.bool_],
-    shut_link: NDArray[np.bool_],
     stamp: int,
-    node_seen: NDArray[np.int32],
-    link_seen: NDArray[np.int32],
-    nodes: NDArray[np.int32],
-    links: NDArray[np.int32],
+    room: NDArray[np.int32],
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the nodes and links that a walk from the nodes `first` meets, in the order of breadth.
+    """Return the nodes and links that a walk from the nodes `first` and `second` meets, in the order of breadth.
 
-    It goes out from `first` even where they are shut, reaches other shut nodes and stops there. `stamp` to `links`
-    are scratch.
+    `second` may be -1, then there is only `first`. `ways` (m,): 1 a link flows from its start to its end, -1 back, 0 it
+    is not taken. The walk goes out from where it begins even where that is shut, reaches other shut nodes and stops
+    there. `stamp` and `room` are a scratch's.
     """
-    count = link_count = at = 0
-    for node in first:
-        if node_seen[node] != stamp:
-            node_seen[node] = stamp
-            nodes[count] = node
-            count += 1
+    n, m = len(shut_node), len(ways)
+    node_seen, link_seen = room[:n], room[n : n + m]
+    nodes, links = room[n + m : 2 * n + m], room[2 * n + m :]
+    nodes[0], node_seen[first] = first, stamp
+    count, link_count, at = 1, 0, 0
+    if second >= 0 and second != first:
+        nodes[1], node_seen[second] = second, stamp
+        count = 2
     begun = count
     while at < count:
         node = nodes[at]
@@ -133,7 +128,7 @@ def walked(
             continue
         for i in range(indptr[node], indptr[node + 1]):
             link = edge[i]
-            if link_seen[link] == stamp or shut_link[link] or not _passes(mode, flow[link], i < turn[node]):
+            if link_seen[link] == stamp or not _passes(mode, ways[link], i < turn[node]):
                 continue
             link_seen[link] = stamp
             links[link_count] = link
@@ -209,16 +204,16 @@ def shortest(
     neighbour: NDArray[np.int32],
     edge: NDArray[np.int32],
     length: NDArray[np.float64],
-    flow: NDArray[np.int8],
+    ways: NDArray[np.int8],
     shut_node: NDArray[np.bool_],
-    shut_link: NDArray[np.bool_],
     stamp: int,
     node_seen: NDArray[np.int32],
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], float]:
     """Return the nodes and links, in order, of the shortest way from a node of `first` to one of `last`, its length.
 
-    Where `last` is empty any node of `goal` (n,) will do. The link `without` is not used (-1: all are). No way: empty
-    arrays and infinity. `stamp` and `node_seen` are scratch; memory that is not written costs nothing.
+    Where `last` is empty any node of `goal` (n,) will do. The link `without` is not used (-1: all are); `ways` as of
+    `walked`. No way: empty arrays and infinity. `stamp` and `node_seen` (at least n) are a scratch's; memory that is
+    not written costs nothing.
     """
     n = len(indptr) - 1
     far, came, via = np.empty(n), np.empty(n, np.int32), np.empty(n, np.int32)
@@ -239,7 +234,7 @@ def shortest(
             continue
         for i in range(indptr[node], indptr[node + 1]):
             link, other = edge[i], neighbour[i]
-            if link == without or shut_link[link] or not _passes(mode, flow[link], i < turn[node]):
+            if link == without or not _passes(mode, ways[link], i < turn[node]):
                 continue
             there = here + length[link]
             if node_seen[other] != stamp or there < far[other]:
@@ -264,7 +259,7 @@ def on_loops(
     """Return which of `links`, all that hang together with the node `root`, lie on a loop: those that are no bridge.
 
     Bridges by depth-first numbering (Tarjan, Information Processing Letters 2 (1974) 160-161). A link to a shut node
-    is on none. `stamp` and `node_seen` are scratch.
+    is on none. `stamp` and `node_seen` (at least n) are a scratch's.
     """
     n, m = len(indptr) - 1, len(shut_link)
     order, low, at = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
