@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from twin.errors import InputError
@@ -15,13 +15,20 @@ GROUP = "chengmai.readers"
 
 
 @cache
-def readers() -> dict[str, ModelReader]:
-    """Return an instance of every installed reader by the name of its entry point."""
-    return {point.name: point.load()() for point in entry_points(group=GROUP)}
+def readers() -> dict[str, EntryPoint]:
+    """Return the entry point of every installed reader by its name."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+@cache
+def _reader(name: str) -> ModelReader:
+    """Return the one instance of a reader: readers are imported when they are first asked."""
+    reader: ModelReader = readers()[name].load()()
+    return reader
 
 
 def reader_for(path: Path) -> tuple[str, ModelReader]:
-    """Return the name and the reader that recognises the file at `path`.
+    """Return the name and the reader that recognises the file at `path`; one named as its suffix is asked first.
 
     Raises InputError: E_MISSING no such file, E_EMPTY no byte in it, E_READ it cannot be read, E_FORMAT no reader
     knows it.
@@ -38,7 +45,9 @@ def reader_for(path: Path) -> tuple[str, ModelReader]:
         raise InputError(error.strerror or "cannot be read", where=str(path), code="E_READ") from None
     if not first:
         raise InputError("is empty", where=str(path), expected="a file with content", code="E_EMPTY")
-    for name, reader in readers().items():
+    suffix = path.suffix.lower().removeprefix(".")
+    for name in sorted(readers(), key=lambda name: name != suffix):
+        reader = _reader(name)
         if reader.recognises(path):
             return name, reader
     raise InputError(
