@@ -15,13 +15,13 @@ $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	@echo "Building the environment in $(VENV) (once; a minute or two) …"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: sudo apt-get install python3-venv"; exit 1; }
-	@$(BIN)/pip install --quiet --require-hashes -r requirements/run.txt
+	@$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/run.txt
 	@$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp requirements/test.txt
 	@echo "Adding what the tests and checks need …"
-	@$(BIN)/pip install --quiet --require-hashes -r requirements/test.txt
+	@$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/test.txt
 	@touch $@
 
 demo: $(VENV)/run.stamp ## Run the sample district: broker, devices, ingest, detection, dashboard (PORT=8050)
@@ -54,9 +54,11 @@ wheel: $(VENV)/test.stamp ## Build the wheel into dist/
 upgrade: ## Lock the newest versions that pyproject.toml admits
 	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --output-file requirements/run.txt pyproject.toml
+		--no-emit-index-url --no-header --override requirements/left-out.txt --extra ids \
+		--output-file requirements/run.txt pyproject.toml
 	$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --extra test --extra check --constraint requirements/run.txt \
+		--no-emit-index-url --no-header --override requirements/left-out.txt --extra ids \
+		--extra test --extra check --constraint requirements/run.txt \
 		--output-file requirements/test.txt pyproject.toml
 	rm -rf $(VENV)-lock
 

@@ -3,7 +3,7 @@
 import ast
 import re
 import sys
-from importlib.metadata import packages_distributions, requires
+from importlib.metadata import metadata, packages_distributions, requires
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,9 @@ def normal(name: str) -> str:
 
 
 def declared() -> set[str]:
-    found = (re.match(r"[A-Za-z0-9._-]+", line) for line in requires("chengmai") or () if "extra ==" not in line)
+    """Return what the package needs, and what its extras for people add."""
+    lines = [line for line in requires("chengmai") or () if "extra ==" not in line or "extra == 'ids'" in line]
+    found = (re.match(r"[A-Za-z0-9._-]+", line) for line in lines)
     return {normal(match.group()) for match in found if match}
 
 
@@ -49,3 +51,20 @@ def test_every_declared_package_is_imported_or_said_why():
     used = {normal(name) for module in imported() for name in distributions.get(module, [])}
     unused = declared() - used
     assert unused == {"wntr"}, "declare what is used; wntr is there for the EPANET library that it ships"
+
+
+def licence(name: str) -> str:
+    """Return what an installed package says of its licence: the expression, the classifiers, or a short text."""
+    said = metadata(name)
+    text = said.get("License") or ""
+    classifiers = [line for line in said.get_all("Classifier") or () if line.startswith("License")]
+    return "; ".join([said.get("License-Expression") or "", *classifiers, text if len(text) < 100 else ""])
+
+
+def test_nothing_of_the_product_is_under_the_gpl():
+    locked = re.findall(r"^([A-Za-z0-9._-]+)==", (ROOT / "requirements" / "run.txt").read_text(), re.MULTILINE)
+    here = {normal(name) for names in packages_distributions().values() for name in names}
+    licences = {name: licence(name) for name in locked if normal(name) in here}
+    assert "Lesser General Public" in licences["ifctester"]
+    copyleft = re.compile(r"(?<!Lesser )General Public License|Affero|(?<!L)GPL")
+    assert not {name: said for name, said in licences.items() if copyleft.search(said.replace("LGPL", ""))}
