@@ -17,6 +17,7 @@ from dashboards.commands import (
     backup,
     broker,
     check,
+    columns,
     config,
     demo,
     devices,
@@ -30,6 +31,7 @@ from dashboards.commands import (
     report,
     serve,
     simulate,
+    trace,
     up,
 )
 from dashboards.settings import SettingsSource
@@ -60,12 +62,15 @@ def chengmai(
 app.command("demo")(demo.demo)
 app.command("up")(up.up)
 app.command("load")(load.load)
+app.command("columns")(columns.columns)
 app.command("sources")(load.sources)
 app.command("diff")(diff.diff)
 app.command("place")(place.place)
 app.command("check")(check.check)
 app.command("audit")(audit.audit)
 app.command("report")(report.report)
+app.command("trace")(trace.trace)
+app.command("valve")(trace.valve)
 app.command("simulate")(simulate.simulate)
 app.command("fault")(simulate.fault)
 app.command("ingest")(ingest.ingest)

@@ -276,6 +276,12 @@ def sizes(values: pd.Series, unit: str) -> Sizes:
     )
 
 
+def size_unit(values: pd.Series) -> str:
+    """Return the unit that sizes are in by their values alone, mm or m; empty where nobody knows."""
+    found = [_SIZE.match(str(value)) for value in values.dropna().tolist()]
+    return _size_unit(values.dropna(), np.array([float(m.group(1)) for m in found if m and float(m.group(1))]))[0]
+
+
 def _size_unit(values: pd.Series, numbers: np.ndarray) -> tuple[str, str]:
     named = values.astype(str).str.contains(r"DN|[xX×*]", regex=True).any()
     known = numbers[~np.isnan(numbers)]

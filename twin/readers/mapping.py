@@ -34,7 +34,7 @@ from twin.asset import LinkKind, NodeKind, System, ZoneKind
 from twin.errors import InputError
 from twin.model import ColumnMapping, LayerColumns
 
-__all__ = ["MEANINGS", "UNITS", "mapping_text", "read_mapping"]
+__all__ = ["LENGTHS", "MEANINGS", "UNITS", "mapping_text", "read_mapping"]
 
 MEANINGS: Mapping[str, str] = {
     "id": "what names each row once",
@@ -91,7 +91,7 @@ UNITS: Mapping[str, float] = {
 }
 """Metres a unit. The US survey foot is exact by definition: 1200/3937 m."""
 
-_LENGTHS = frozenset(name for name in MEANINGS if name.endswith("_m")) | {
+LENGTHS = frozenset(name for name in MEANINGS if name.endswith("_m")) | {
     "diameter",
     "elevation",
     "northing",
@@ -150,7 +150,7 @@ def _layer(said: Any, where: str) -> LayerColumns:
             if not isinstance(word, str):
                 raise InputError(f"{part}.{meaning} is {word!r:.40}", where=where, expected="text", code="E_MAPPING")
     for meaning, unit in said.get("units", {}).items():
-        if unit not in UNITS or meaning not in _LENGTHS:
+        if unit not in UNITS or meaning not in LENGTHS:
             what, wanted = f"units.{meaning} is {unit[:20]!r}", f"a length in {', '.join(UNITS)}"
             raise InputError(what, where=where, expected=wanted, code="E_MAPPING")
     for meaning, words in _WORDS.items():

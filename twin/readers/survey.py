@@ -89,9 +89,7 @@ def _companion(request: ReadRequest, other: Path) -> Model:
 
 
 def _model(path: Path, request: ReadRequest, survey: Survey, sheets: Sequence[Sheet], other: Path | None) -> Model:
-    said = [sheet.said.columns for sheet in sheets]
-    named_axes = any("northing" in columns_ or "easting" in columns_ for columns_ in said)
-    where = grid(survey.spots, request.crs, named_axes=named_axes, name=path.name)
+    where = grid(survey.spots, request.crs, path.name)
     issues = [*survey.issues, *where.issues, *survey.flow_doubts()]
     names, double = _unique([spot.name for spot in survey.spots])
     issues += _told("E_ID", "point {} is there more than once; each is a node of its own", double)

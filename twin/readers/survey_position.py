@@ -39,16 +39,16 @@ class Grid:
     issues: Sequence[Issue]
 
 
-def grid(spots: Sequence[Spot], given: str | None, *, named_axes: bool, name: str) -> Grid:
+def grid(spots: Sequence[Spot], given: str | None, name: str) -> Grid:
     """Return where the points of a survey stand.
 
-    `given` is the caller's CRS. `named_axes` says that a mapping names the axes: then they are not looked at. Raises
-    CrsError where the zone number of the eastings is another one than that of the CRS given.
+    `given` is the caller's CRS, `name` the file's. Raises CrsError where the zone number of the eastings is another one
+    than that of the CRS given.
     """
     pairs = np.array([(s.easting, s.northing) for s in spots], dtype=float).reshape(-1, 2)
     known = np.asarray(np.isfinite(pairs).all(axis=1))
     said, issues = {"axes": "X is the northing, Y the easting"}, list[Issue]()
-    if known.any() and not named_axes and _are_swapped(pairs[known]):
+    if known.any() and _are_swapped(pairs[known]):
         pairs = pairs[:, ::-1].copy()
         said["axes"] = "X is the easting, Y the northing, by their values"
         issues.append(Issue("E_AXES", f"{name}: X has eastings and Y northings, against CJJ 61; taken as they are"))
