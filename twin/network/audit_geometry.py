@@ -143,10 +143,12 @@ def crossings(subject: Subject) -> list[Finding]:
     Pipes that lie farther apart in height than the thicker one's diameter, and drains of different services, pass each
     other: good to know only.
     """
-    one, other = subject.tree.query(subject.lines, predicate="crosses")
+    one, other = subject.tree.query(subject.lines)
     system = subject.topology.link_system
-    pair = (one < other) & (system[one] == system[other])
+    pair = (one < other) & (system[one] == system[other])  # each pair once: the predicate is what takes time
     one, other = one[pair], other[pair]
+    cross = shapely.crosses(subject.lines[one], subject.lines[other])
+    one, other = one[cross], other[cross]
     order = np.lexsort((other, one))
     one, other = one[order], other[order]
     xy = _inner_meeting(subject, one, other)
