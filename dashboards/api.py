@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 import orjson
-from fastapi import APIRouter, FastAPI, Path, Request, Response
+from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from dashboards.answers import Answers
 from dashboards.city_view import CityView, facts, properties
 from dashboards.live import Broadcast
 from dashboards.queries import Observer
 from sensors.alarm_log import AlarmLog
 from twin.errors import BusyError, ChengmaiError, InputError, RefusedError, StaleError, UnavailableError, UnknownError
+from twin.trace import Question
 
 FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
 FRESH = {"cache-control": "no-cache"}
@@ -23,6 +26,9 @@ MAX_BODY = 16 * 1024
 
 AlarmNumber = Annotated[int, Path(ge=0, lt=2**63)]
 """The number of an alarm, as a database can hold it."""
+
+Stuck = Annotated[Sequence[str], Query()]
+"""Valves that cannot be closed, one parameter each."""
 
 _STATUS: dict[type[ChengmaiError], int] = {
     UnknownError: 404,
@@ -54,7 +60,9 @@ def refusal(error: ChengmaiError) -> Response:
     return answer({"error": error.code, "message": str(error)}, status)
 
 
-def mount(server: FastAPI, *, alarms: AlarmLog, city: CityView, observer: Observer, broadcast: Broadcast) -> None:
+def mount(
+    server: FastAPI, *, alarms: AlarmLog, city: CityView, answers: Answers, observer: Observer, broadcast: Broadcast
+) -> None:
     """Add every route that is not a page; call it before Dash takes the rest."""
 
     async def refused(_: Request, error: Exception) -> Response:
@@ -63,6 +71,7 @@ def mount(server: FastAPI, *, alarms: AlarmLog, city: CityView, observer: Observ
 
     server.add_exception_handler(ChengmaiError, refused)
     server.include_router(_map_routes(city, observer))
+    server.include_router(_question_routes(answers))  # before the assets: their ids take any path
     server.include_router(_state_routes(city, observer, broadcast))
     server.include_router(_alarm_routes(alarms, observer, broadcast))
 
@@ -156,6 +165,34 @@ def _state_routes(city: CityView, observer: Observer, broadcast: Broadcast) -> A
         found = city.asset(asset)
         return answer(properties(found) | facts(found))
 
+    return router
+
+
+def _question_routes(answers: Answers) -> APIRouter:
+    """Return the routes of what an event touches; a device stands for the asset that it is on."""
+    router = APIRouter()
+
+    def ask(asset: str, kind: str, to: str | None, stuck: Sequence[str]) -> Response:
+        if kind not in set(Question):
+            raise InputError(f"there is no trace {kind!r}", where="kind", expected=", ".join(Question))
+        found = answers.ask(asset, Question(kind), to=to, stuck=stuck)
+        return answer(dataclasses.asdict(found.answer) | {"features": found.features, "bounds": found.bounds})
+
+    def trace(asset: str, kind: str, to: str | None = None, stuck: Stuck = ()) -> Response:
+        return ask(asset, kind, to, stuck)
+
+    def impact(asset: str, stuck: Stuck = ()) -> Response:
+        return ask(asset, Question.IMPACT, None, stuck)
+
+    def adjacency(asset: str) -> Response:
+        return ask(asset, Question.ADJACENCY, None, ())
+
+    def cascade(asset: str) -> Response:
+        return ask(asset, Question.CASCADE, None, ())
+
+    for place in ("/api/v1/assets/{asset:path}", "/api/v1/devices/{asset}"):
+        for asked in (trace, impact, adjacency, cascade):
+            router.add_api_route(f"{place}/{asked.__name__}", asked)
     return router
 
 

@@ -17,6 +17,7 @@ from dash import Dash
 from fastapi import FastAPI
 
 from dashboards import api
+from dashboards.answers import Answers
 from dashboards.city_view import CityView
 from dashboards.gate import OwnPagesOnly
 from dashboards.live import Broadcast
@@ -64,6 +65,7 @@ def build(parts: Parts) -> FastAPI:
         city=parts.city,
         clock=parts.clock,
     )
+    answers = Answers(parts.city, observer.asset_of)
     broadcast = Broadcast(observer)
 
     @contextlib.asynccontextmanager
@@ -76,9 +78,9 @@ def build(parts: Parts) -> FastAPI:
             await task
 
     server = FastAPI(title=parts.title, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    api.mount(server, alarms=parts.alarms, city=parts.city, observer=observer, broadcast=broadcast)
+    api.mount(server, alarms=parts.alarms, city=parts.city, answers=answers, observer=observer, broadcast=broadcast)
     server.add_api_websocket_route("/live", broadcast.serve)
-    _pages(server, parts, observer)
+    _pages(server, parts, observer, answers)
     server.add_middleware(OwnPagesOnly, names=parts.names)  # the last one added is the outermost
     return server
 
@@ -96,7 +98,7 @@ def _callback_failed(error: Exception) -> None:
     raise error
 
 
-def _pages(server: FastAPI, parts: Parts, observer: Observer) -> Dash:
+def _pages(server: FastAPI, parts: Parts, observer: Observer, answers: Answers) -> Dash:
     dash = Dash(
         __name__,
         server=server,  # pyright: ignore[reportArgumentType]  # its type names Flask's; the back end takes FastAPI's
@@ -118,6 +120,7 @@ def _pages(server: FastAPI, parts: Parts, observer: Observer) -> Dash:
             store=parts.store,
             limits=parts.limits,
             city=parts.city,
+            answers=answers,
             observer=observer,
             title=parts.title,
             zone=parts.zone,

@@ -57,6 +57,7 @@ class _Drawn:
 
     description: CityMapDescription
     tiles: TileSet | None
+    layers: Mapping[str, gpd.GeoDataFrame]
 
 
 class CityView:
@@ -79,6 +80,13 @@ class CityView:
         city = self._open()
         return city.crs if city else None
 
+    def opened(self) -> City:
+        """Return the city itself, which any thread may read; UnknownError where there is none yet."""
+        city = self._open()
+        if city is None:
+            raise UnknownError("there is no city yet", where=str(self._path), expected="chengmai load FILE")
+        return city
+
     def revision(self) -> int:
         """Return the revision of the city, 0 where there is none yet."""
         city = self._open()
@@ -93,19 +101,17 @@ class CityView:
         tiles = self._draw().tiles
         return tiles.tile(zoom, x, y) if tiles else b""
 
+    def layers(self) -> Mapping[str, gpd.GeoDataFrame]:
+        """Return what is placed, of the newest revision: links, buildings, nodes, zones, in the city's CRS."""
+        return self._draw().layers
+
     def mesh(self, source: str) -> Mesh:
         """Return the geometry of a building model; raises UnknownError."""
-        city = self._open()
-        if city is None:
-            raise UnknownError(f"no model {source!r}", where=str(self._path))
-        return city.mesh(source)
+        return self.opened().mesh(source)
 
     def asset(self, asset: str) -> Asset:
         """Return an asset; raises UnknownError."""
-        city = self._open()
-        if city is None:
-            raise UnknownError(f"no asset {asset!r}", where=str(self._path))
-        return city.asset(asset)
+        return self.opened().asset(asset)
 
     def place(self, easting: float | None, northing: float | None, asset: str | None) -> tuple[float, float] | None:
         """Return longitude and latitude (degrees) of a point in the city's CRS, or else of an asset; None: nowhere."""
@@ -158,15 +164,15 @@ class CityView:
         address = f"/tiles/{{z}}/{{x}}/{{y}}.mvt?revision={edition}"
         sensors = "/api/v1/map/sensors"
         if city is None or crs is None:
-            return _Drawn(CityMapDescription(revision, None, address, sensors, ()), None)
+            return _Drawn(CityMapDescription(revision, None, address, sensors, ()), None, {})
         layers = {name: _frame(city, name) for name in ("links", "buildings", "nodes", "zones")}
         tiles = TileSet(layers["links"], layers["buildings"], layers["nodes"], layers["zones"], crs)
         if tiles.bounds_lonlat is None:
-            return _Drawn(CityMapDescription(revision, None, address, sensors, ()), None)
+            return _Drawn(CityMapDescription(revision, None, address, sensors, ()), None, layers)
         west, south, east, north = tiles.bounds_lonlat
         bounds = (west - MARGIN_DEGREES, south - MARGIN_DEGREES, east + MARGIN_DEGREES, north + MARGIN_DEGREES)
         models = _models(city, crs, layers["buildings"], edition)
-        return _Drawn(CityMapDescription(revision, bounds, address, sensors, models), tiles)
+        return _Drawn(CityMapDescription(revision, bounds, address, sensors, models), tiles, layers)
 
 
 def _edition(city: City | None, revision: int) -> str:

@@ -144,6 +144,11 @@ class Observer:
         """The device list that the newest states belong to."""
         return self._list
 
+    def asset_of(self, name: str) -> str:
+        """Return the asset that a device stands on; a name that is no device's is an asset's already."""
+        position = self._list.position.get(name)
+        return name if position is None else self._list.devices[position].asset or name
+
     def now(self) -> datetime:
         """Return the city's time, aware UTC: that of ingest where it replays a recording, else the clock's."""
         beat = self._beat

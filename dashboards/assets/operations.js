@@ -137,8 +137,9 @@
 
   // --- choosing ----------------------------------------------------------------------------------------------------
 
-  function choose(chosen, cell, wholeCity, rows, selection) {
+  function choose(chosen, cell, wholeCity, rows, selection, question) {
     const from = dash.callback_context.triggered_id;
+    if (from === 'map' && !chosen && question) return keep(3); // a click beside everything ends no answer
     if (from === 'whole-city') return [dash.no_update, {all: true, at: Date.now()}, dash.no_update];
     if (from === 'map') return [chosen, dash.no_update, chosen?.device ?? null];
     const alarm = rows?.find((row) => row.id === cell?.rowId);
@@ -147,6 +148,29 @@
     const flight = alarm.place ? {lngLat: alarm.place, at: Date.now()} : dash.no_update;
     if (isNarrow()) document.querySelector('.map-pane').scrollIntoView({block: 'start'});
     return [{device: alarm.device, asset: alarm.asset, point, text: alarm.text, at: Date.now()}, flight, alarm.device];
+  }
+
+  // --- asking what an event touches --------------------------------------------------------------------------------
+
+  /** The question in force: from an action of the card, or the same with another valve stuck; none once it is closed. */
+  function ask(actions, stuck, clear, selection, close, question) {
+    const by = dash.callback_context.triggered_id;
+    const pressed = dash.callback_context.triggered.some(({value}) => value);
+    if (by === 'selection') return [question ? null : dash.no_update];
+    if (!pressed || !by) return keep(1); // buttons that came with a new card were not pressed
+    if (by === 'card-close' || by.type === 'clear') return [null];
+    if (by.type === 'ask') return [{asset: by.asset, kind: by.kind, system: by.system, stuck: [], at: Date.now()}];
+    const others = question.stuck.filter((valve) => valve !== by.valve);
+    const now = others.length < question.stuck.length ? others : [...others, by.valve];
+    return [{...question, stuck: now, at: Date.now()}];
+  }
+
+  /** Fly to what is pressed in an answer; its place stands in the button's id. */
+  function show() {
+    const {triggered, triggered_id: by} = dash.callback_context;
+    if (!triggered.some(({value}) => value)) return keep(1);
+    if (isNarrow()) document.querySelector('.map-pane').scrollIntoView({block: 'start'});
+    return [{lngLat: by.at.split(',').map(Number), zoom: 18.5, at: Date.now()}];
   }
 
   function look(theme, xray) {
@@ -163,5 +187,5 @@
     return [true, {id: alarm.id, version: press.value.version}, alarm.text, '', ''];
   }
 
-  dash.operations = {counters, connection, alarms, columns, choose, look, openDialog};
+  dash.operations = {counters, connection, alarms, columns, choose, ask, show, look, openDialog};
 })();

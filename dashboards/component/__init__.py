@@ -36,8 +36,9 @@ class CityMap(Component):
 
     `url` answers the map's description, `words` are its texts. `look`: `theme` night or day, `xray` (buildings
     transparent), `stale` (no sensor is drawn as normal). `chosenDevice` is ringed; `flyTo` is
-    ``{"lngLat", "zoom"}`` or ``{"all": True}``. Tells `chosen` (``{"device"}`` or ``{"asset"}``,
-    None for the bare ground) and `phase` (loading, ready, empty, error).
+    ``{"lngLat", "zoom"}`` or ``{"all": True}``. `answer` (``{"features", "bounds"}``, GeoJSON whose features have a
+    `role`) is drawn on top and flown to; flights stay clear of what `keepClear` (a CSS selector) finds. Tells `chosen`
+    (``{"device"}`` or ``{"asset"}``, None for the bare ground) and `phase` (loading, ready, empty, error).
     """
 
     _namespace = "chengmai"
@@ -52,6 +53,8 @@ class CityMap(Component):
         "stale",
         "chosenDevice",
         "flyTo",
+        "answer",
+        "keepClear",
         "words",
         "chosen",
         "phase",
@@ -60,8 +63,16 @@ class CityMap(Component):
     available_properties = _prop_names
     available_wildcard_properties: list[str] = []
 
-    def __init__(self, id: str, url: str, words: Mapping[str, Any], theme: str = "night") -> None:  # noqa: A002 - Dash's own name
-        super().__init__(id=id, url=url, words=words, theme=theme)
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - Dash's own name
+        url: str,
+        words: Mapping[str, Any],
+        *,
+        theme: str = "night",
+        keepClear: str = "",  # noqa: N803 - the browser's name
+    ) -> None:
+        super().__init__(id=id, url=url, words=words, theme=theme, keepClear=keepClear)
 
 
 class LiveFeed(Component):

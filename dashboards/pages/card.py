@@ -10,6 +10,7 @@ from dash import Dash, Input, Output, State, ctx, html, no_update
 from dash.development.base_component import Component
 
 from dashboards.city_view import facts, properties
+from dashboards.pages.asking import actions
 from dashboards.pages.sources import Sources
 from dashboards.words import Language, words
 from sensors.device import Device
@@ -28,6 +29,8 @@ def register(app: Dash, sources: Sources) -> None:
     @app.callback(
         Output("card", "hidden"),
         Output("card-title", "children"),
+        Output("card-text", "children"),
+        Output("card-actions", "children"),
         Output("card-facts", "children"),
         Input("selection", "data"),
         Input("card-close", "n_clicks"),
@@ -36,18 +39,18 @@ def register(app: Dash, sources: Sources) -> None:
     )
     async def card(selection: dict[str, Any] | None, _: int | None, language: Language) -> Any:
         if ctx.triggered_id == "card-close" or not selection:
-            return True, no_update, no_update
+            return True, *(no_update,) * 4
         return await asyncio.to_thread(_card, sources, selection, words(language))
 
 
-def _card(sources: Sources, selection: dict[str, Any], text: Mapping[str, str]) -> tuple[bool, str, list[Component]]:
-    """Return the card: the alarm's whole sentence, the device, its asset, and what only the asset's file knows."""
+def _card(sources: Sources, selection: dict[str, Any], text: Mapping[str, str]) -> tuple[Any, ...]:
+    """Return the card: the alarm's whole sentence, what may be asked, the device, its asset, and what its file says."""
     device = sources.device(selection.get("device"))
     asset = selection.get("asset") or (device.asset if device else None)
     title = device.id if device else str(asset)
+    alarm = html.P(selection["text"], className="card-alarm") if selection.get("text") else None
+    asked: list[Component] = []
     shown: list[Component] = []
-    if selection.get("text"):
-        shown.append(html.P(selection["text"], className="card-alarm"))
     if device is not None:
         shown.append(_list(_of_device(device), text))
     if asset:
@@ -56,6 +59,7 @@ def _card(sources: Sources, selection: dict[str, Any], text: Mapping[str, str]) 
         except ChengmaiError as error:
             shown.append(_list([("id", f"{asset} ({error.code})")], text))
         else:
+            asked = actions(found, device, text)
             known = facts(found)
             if device is None:
                 title = str(known.get("name") or asset)
@@ -64,7 +68,7 @@ def _card(sources: Sources, selection: dict[str, Any], text: Mapping[str, str]) 
             shown.append(_list(((name, _named(sources, name, value)) for name, value in known.items()), text))
             if theirs := properties(found):
                 shown += [html.H3(text["in_the_file"]), _list(theirs.items(), text)]
-    return False, title, shown or [html.Span(text["nothing_known"])]
+    return False, title, alarm, asked, shown or [html.Span(text["nothing_known"])]
 
 
 def _named(sources: Sources, field: str, value: Any) -> Any:

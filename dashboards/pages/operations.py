@@ -39,6 +39,11 @@ def _labelled(label: str) -> dict[str, Any]:
     return {"aria-label": label}
 
 
+def _awaited(said: str) -> dict[str, Any]:
+    """Return the properties of a part that is filled when its answer is there; `said` stands there meanwhile."""
+    return {"data-wait": said, "aria-live": "polite"}
+
+
 def layout(language: Language, title: str, zone: str) -> Component:
     """Return the page in one language; `zone` is the city's time zone (IANA name)."""
     text = words(language)
@@ -49,6 +54,7 @@ def layout(language: Language, title: str, zone: str) -> Component:
             dcc.Store(id="zone", data=zone),
             dcc.Store(id="words", data=dict(text)),
             dcc.Store(id="selection"),
+            dcc.Store(id="question"),
             dcc.Store(id="trend-tail"),
             dcc.Store(id="acknowledging"),
             dcc.Interval(id="trend-tick", interval=TICK_MS, disabled=True),
@@ -160,12 +166,13 @@ def _map(text: Mapping[str, str]) -> Component:
         "loading": text["map_loading"],
         "empty": text["map_empty"],
         "error": text["map_error"],
+        "people": text["people"],
         "controls": {},
     }
     legend = [html.Span([html.I(className=f"line {name}"), text[f"{short}_pipes"]]) for name, short in _LEGEND]
     return html.Main(
         [
-            CityMap("map", "/api/v1/map", map_words),
+            CityMap("map", "/api/v1/map", map_words, keepClear="#card"),
             html.Div(
                 [
                     *legend,
@@ -184,7 +191,15 @@ def _map(text: Mapping[str, str]) -> Component:
                         ],
                         className="card-head",
                     ),
-                    html.Div(id="card-facts", className="card-facts"),
+                    html.Div(
+                        [
+                            html.Div(id="card-text"),
+                            html.Div(id="card-actions", className="actions"),
+                            html.Div(id="card-answer", **_awaited(text["answer_wait"])),
+                            html.Div(id="card-facts", className="card-facts"),
+                        ],
+                        className="card-body",
+                    ),
                 ],
                 id="card",
                 className="card",

@@ -9,7 +9,7 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
-from dashboards.pages import acknowledging, card, trend
+from dashboards.pages import acknowledging, asking, card, trend
 from dashboards.pages.operations import layout
 from dashboards.pages.sources import Sources, in_browser
 from dashboards.words import language_of
@@ -26,6 +26,7 @@ def register(app: Dash, sources: Sources) -> None:
     _live(app)
     _choosing(app)
     card.register(app, sources)
+    asking.register(app, sources)
     trend.register(app, sources)
     acknowledging.register(app, sources)
 
@@ -108,4 +109,5 @@ def _choosing(app: Dash) -> None:
         Input("whole-city", "n_clicks"),
         State("alarms", "rowData"),
         State("selection", "data"),
+        State("question", "data"),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dash import ClientsideFunction, Dash, Input, Output, State
 
+from dashboards.answers import Answers
 from dashboards.city_view import CityView
 from dashboards.queries import Observer
 from dashboards.words import Language
@@ -27,6 +28,7 @@ class Sources:
     store: ReadingStore
     limits: Limits
     city: CityView
+    answers: Answers
     observer: Observer
     title: str
     zone: str

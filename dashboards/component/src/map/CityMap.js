@@ -1,4 +1,4 @@
-// <CityMap url theme xray stale chosenDevice flyTo words>: the map as a Dash component.
+// <CityMap url theme xray stale chosenDevice flyTo answer keepClear words>: the map as a Dash component.
 //
 // Out: `chosen` — {device} or {asset} that was clicked, or null for the bare ground; `phase` — loading, ready, empty
 // or error.
@@ -11,7 +11,7 @@ function lookOf({theme, xray, stale}) {
 }
 
 export function CityMap(props) {
-  const {id, url, theme, xray, stale, chosenDevice, flyTo, words, setProps} = props;
+  const {id, url, theme, xray, stale, chosenDevice, flyTo, answer, keepClear, words, setProps} = props;
   const element = useRef();
   const engine = useRef();
   const [phase, setPhase] = useState('loading');
@@ -21,11 +21,12 @@ export function CityMap(props) {
       if (news.phase) setPhase(news.phase);
       setProps(news);
     };
-    engine.current = new MapEngine(element.current, {url, look: lookOf(props), locale: words.controls, say});
+    engine.current = new MapEngine(element.current, {url, look: lookOf(props), words, keepClear, say});
     return () => engine.current.destroy();
   }, [url]);
   useEffect(() => engine.current.setLook(lookOf(props)), [theme, xray, stale]);
   useEffect(() => engine.current.setChosen(chosenDevice), [chosenDevice]);
+  useEffect(() => engine.current.setAnswer(answer), [answer]);
   useEffect(() => {
     if (flyTo?.all) engine.current.showAll();
     else if (flyTo) engine.current.flyTo(flyTo);

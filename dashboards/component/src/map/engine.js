@@ -2,6 +2,7 @@
 import * as maplibregl from 'maplibre-gl';
 import {feed} from '../live/feed.js';
 import {ModelLayer} from '../models/layer.js';
+import {AnswerLayer, FIRST} from './overlay.js';
 import {SensorLayer} from './sensors.js';
 import {CLICKABLE, cityStyle, repaint, tilesUrl} from './style.js';
 
@@ -11,6 +12,7 @@ const MARGIN_PX = 28;
 const OVERSCAN = 1.22; // the corners of a city's box are seldom built up
 const FLIGHT_MS = 900;
 const RETRY_MS = 3000;
+const MAX_ANSWER_ZOOM = 18.2;
 const stillness = matchMedia('(prefers-reduced-motion: reduce)');
 
 const middle = ([west, south, east, north]) => [(west + east) / 2, (south + north) / 2];
@@ -22,9 +24,9 @@ async function fetchJson(url) {
 }
 
 export class MapEngine {
-  /** `say` takes what the map has to tell: {phase}, {chosen}. */
-  constructor(element, {url, look, locale, say}) {
-    Object.assign(this, {element, url, look, locale, say, map: null, gone: false});
+  /** `say` takes what the map has to tell: {phase}, {chosen}. `keepClear` selects what lies over the map: flights avoid it. */
+  constructor(element, {url, look, words, keepClear, say}) {
+    Object.assign(this, {element, url, look, words, keepClear, say, map: null, gone: false});
     this.listeners = {states: () => this.#follow(), frame: () => this.#checkRevision()};
     this.#start();
   }
@@ -58,29 +60,33 @@ export class MapEngine {
       maxPitch: 75,
       attributionControl: false,
       fadeDuration: 0,
-      locale: this.locale,
+      locale: this.words.controls,
       localIdeographFontFamily: '"Noto Sans CJK SC", "Microsoft YaHei", sans-serif',
       canvasContextAttributes: {antialias: true},
     });
     this.map = map;
+    this.element.cityMap = map; // for the browser's console, and tests
     map.addControl(new maplibregl.NavigationControl({visualizePitch: true}), 'bottom-right');
     map.addControl(new maplibregl.ScaleControl({}), 'bottom-left');
     map.on('error', (event) => console.warn('map:', event.error?.message));
     map.once('style.load', () => this.#ready());
     map.on('click', (event) => this.#click(event));
     this.sensors = new SensorLayer(map, (feature) => this.#chooseSensor(feature));
-    this.models = new ModelLayer(map, `${SCRIPTS}models.js`);
+    this.models = new ModelLayer(map, `${SCRIPTS}models.js`, FIRST);
   }
 
   async #ready() {
     this.loaded = true;
+    this.answers = new AnswerLayer(this.map, this.words);
     this.showAll();
     repaint(this.map, this.look);
+    this.answers.setLook(this.look);
     this.models.show(this.config.models, this.look);
     this.#hideModelled();
     feed.addEventListener('states', this.listeners.states);
     feed.addEventListener('frame', this.listeners.frame);
     await this.#loadSensors();
+    this.setAnswer(this.answer);
     this.say({phase: 'ready'});
   }
 
@@ -129,10 +135,12 @@ export class MapEngine {
     }
   }
 
-  /** A building that stands as a model is not drawn as a block too. */
+  /** A building that stands as a model, or in an answer, is not drawn as a grey block too. */
   #hideModelled() {
     const modelled = this.config.models.flatMap((model) => model.buildings);
-    this.map.setFilter('buildings', ['!', ['in', ['get', 'asset'], ['literal', modelled]]]);
+    const answered = (this.answer?.features.features ?? []).filter(({properties}) => properties.role === 'building');
+    const drawn = [...modelled, ...answered.map(({properties}) => properties.asset)];
+    this.map.setFilter('buildings', ['!', ['in', ['get', 'asset'], ['literal', drawn]]]);
   }
 
   #click(event) {
@@ -186,12 +194,41 @@ export class MapEngine {
     this.look = look;
     if (!this.loaded) return;
     repaint(this.map, look);
+    this.answers.setLook(look);
     this.models.setLook(look);
   }
 
   setChosen(device) {
     if (this.loaded) this.#choose(device);
     else this.chosenDevice = device;
+  }
+
+  /** Draw an answer and fly to its extent; null takes it away. */
+  setAnswer(answer) {
+    this.answer = answer;
+    if (!this.loaded) return;
+    this.answers.show(answer);
+    this.element.classList.toggle('answering', Boolean(answer));
+    this.#hideModelled();
+    if (!answer?.bounds) return;
+    this.map.fitBounds(answer.bounds, {
+      padding: this.#clearance(),
+      maxZoom: MAX_ANSWER_ZOOM,
+      pitch: this.map.getPitch(),
+      bearing: this.map.getBearing(),
+      duration: stillness.matches ? 0 : FLIGHT_MS,
+    });
+  }
+
+  /** Pixels to leave free at each side, so that what lies over the map hides nothing that a flight is to show. */
+  #clearance() {
+    const around = {top: MARGIN_PX, right: MARGIN_PX, bottom: MARGIN_PX, left: MARGIN_PX};
+    const over = document.querySelector(this.keepClear)?.getBoundingClientRect();
+    if (!over?.width) return around;
+    const pane = this.element.getBoundingClientRect();
+    if (over.width > pane.width / 2) around.bottom += pane.bottom - over.top;
+    else around.right += pane.right - over.left;
+    return around;
   }
 
   flyTo({lngLat, zoom}) {

@@ -1,4 +1,5 @@
 // Colours of the map by theme. Normal is grey; saturated colour is kept for what is abnormal (ISA-101).
+// `ink`, its `casing` and `touched` draw answers (overlay.js).
 // Levels 1 to 3 stay separable for every kind of colour vision, and shape and number carry them first; level 4 is an
 // outline.
 export const PALETTE = {
@@ -17,6 +18,9 @@ export const PALETTE = {
     offline: '#8a949d',
     label: '#c9d1d9',
     chosen: '#ffffff',
+    ink: '#f2f5f7',
+    casing: '#0c0e10',
+    touched: '#d59be0',
   },
   day: {
     ground: '#dfe2e4',
@@ -33,5 +37,8 @@ export const PALETTE = {
     offline: '#5b656e',
     label: '#20262b',
     chosen: '#000000',
+    ink: '#111417',
+    casing: '#ffffff',
+    touched: '#8c2f9e',
   },
 };

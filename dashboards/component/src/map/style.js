@@ -2,8 +2,8 @@
 // a new style would lose the state of every sensor.
 import {PALETTE} from './palette.js';
 
-const FONTS = ['Noto Sans CJK SC', 'Noto Sans SC', 'Microsoft YaHei', 'sans-serif'];
-const byZoom = (...stops) => ['interpolate', ['exponential', 1.6], ['zoom'], ...stops];
+export const FONTS = ['Noto Sans CJK SC', 'Noto Sans SC', 'Microsoft YaHei', 'sans-serif'];
+export const byZoom = (...stops) => ['interpolate', ['exponential', 1.6], ['zoom'], ...stops];
 const bySystem = (colours) =>
   ['match', ['get', 'system'], 'gas', colours.gas, 'water', colours.water, 'drainage', colours.drainage, colours.other];
 const bySize = (width) => ['*', width, ['+', 1, ['*', 0.3, ['coalesce', ['get', 'size'], 0]]]];

@@ -11,9 +11,9 @@ function placeOf({lng_lat: lngLat, height_m: height, rotation_deg: rotation, sca
 }
 
 export class ModelLayer {
-  constructor(map, script) {
-    this.map = map;
-    this.script = script;
+  /** `below` is the layer of the map that stays on top of the models. */
+  constructor(map, script, below) {
+    Object.assign(this, {map, script, below});
     this.scene = null;
     this.shown = '';
   }
@@ -31,7 +31,7 @@ export class ModelLayer {
     if (key !== this.shown || !this.map.style) return;
     if (this.scene) this.map.removeLayer(LAYER);
     this.scene = scene;
-    this.map.addLayer(scene.asLayer(LAYER), 'sensors');
+    this.map.addLayer(scene.asLayer(LAYER), this.below);
     this.setLook(this.look);
   }
 
