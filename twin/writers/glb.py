@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -166,3 +166,10 @@ def unpacked(data: bytes) -> tuple[dict[str, Any], bytes]:
     """Return the two chunks of a GLB that `packed` wrote."""
     size = struct.unpack_from("<I", data, 12)[0]
     return json.loads(data[20 : 20 + size]), data[28 + size :]
+
+
+def placed(data: bytes, placement: Mapping[str, Any]) -> bytes:
+    """Return a GLB that says in ``asset.extras.placement`` where it stands."""
+    document, binary = unpacked(data)
+    document["asset"]["extras"] = document["asset"].get("extras", {}) | {"placement": dict(placement)}
+    return packed(document, binary)

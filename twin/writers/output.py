@@ -20,15 +20,21 @@ def whole_file(path: Path) -> Generator[BinaryIO]:
     Raises UnavailableError E_READONLY where the folder cannot be written, E_DISK where the disk is full, and InputError
     E_EXISTS where `path` is a folder.
     """
+    with whole_copy(path) as unfinished, unfinished.open("wb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextmanager
+def whole_copy(path: Path) -> Generator[Path]:
+    """Name a file that takes the place of `path` when the block, which makes it, ends; errors as of `whole_file`."""
     if path.is_dir():
         raise InputError("is a folder", where=str(path), expected="a file to write", code="E_EXISTS")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:
-            with unfinished.open("wb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
+            yield unfinished
             unfinished.replace(path)
         except OSError as error:
             raise _unwritable(error, path) from None
