@@ -83,7 +83,7 @@ def as_mapping(found: Sequence[LayerGuess]) -> str:
     }
     notes = [f"# {layer.layer}: not understood: {', '.join(layer.not_understood)}" for layer in found]
     head = [
-        "# What columns mean: [columns] meaning = column, [units] meaning = unit, [values] meaning = the same for all rows.",
+        "# [columns] meaning = column, [units] meaning = unit, [values] meaning = the same value for all rows.",
         f"# Units: {', '.join(UNITS)}. Meanings:",
         *(f"#   {meaning}: {what}" for meaning, what in MEANINGS.items()),
         *(note for note, layer in zip(notes, found, strict=True) if layer.not_understood),
