@@ -26,7 +26,8 @@ _RISE_M = 0.005
 _SAME_POINT_M = 0.001
 FEATURES = {"三通": 3, "四通": 4, "五通": 5, "弯头": 2, "转折点": 2, "变径": 2, "变材": 2, "盖堵": 1, "停止塞": 1}
 """How many pipes meet at a feature of CJJ 61-2017 annex F."""
-_APPURTENANCE = ("appurtenance", "附属物", "Subsid", "SUBSID", "subsid")
+_DEPTH_M = 0.005
+"""Depths that differ by less are one: tables are in centimetres."""
 
 
 def segments(subject: Subject) -> list[Finding]:
@@ -63,14 +64,18 @@ def attributes(subject: Subject) -> list[Finding]:
 
 
 def levels(subject: Subject) -> list[Finding]:
-    """Return nodes and link ends whose levels contradict each other."""
+    """Return nodes and link ends whose levels contradict each other.
+
+    Pipes under pressure may come out of the ground, to hydrants and regulators: good to know only.
+    """
     node, topology = subject.nodes, subject.topology
     ground, invert = node["ground_m"], node["invert_m"]
     sunk = np.flatnonzero(ground < invert)
     shallow = np.flatnonzero(node["depth_m"] < ground - invert - LEVEL_M)
+    drain = np.isin(node["system"].astype(str), DRAINS)
     rows = findings(
         Check.GROUND_BELOW_INVERT,
-        Severity.ERROR,
+        [Severity.ERROR if wrong else Severity.INFO for wrong in drain[sunk].tolist()],
         node["asset"][sunk].tolist(),
         topology.xy[sunk],
         [f"ground {g:.3f} m lies below invert {i:.3f} m" for g, i in zip(ground[sunk], invert[sunk], strict=True)],
@@ -110,7 +115,7 @@ def _end_levels(subject: Subject, ground: NDArray[np.float64], invert: NDArray[n
         assets = subject.nodes["asset"][node[chosen]].tolist()
         out += findings(
             check,
-            Severity.WARNING,
+            [Severity.WARNING if wrong else Severity.INFO for wrong in drain[chosen].tolist()],
             subject.links["asset"][link[chosen]].tolist(),
             topology.xy[node[chosen]],
             [
@@ -127,42 +132,62 @@ def _end_levels(subject: Subject, ground: NDArray[np.float64], invert: NDArray[n
 def _covers(subject: Subject, ground: NDArray[np.float64]) -> list[Finding]:
     """Return links whose depth is not what lies between their levels and the ground of their nodes.
 
-    Depth is to the crown of pipes under pressure and to the invert of drains; levels may be of the axis, so that half
-    the diameter is allowed for besides `LEVEL_M`.
+    The depth at each end, where a survey measured it there, else the mean of both. Depth is to the crown of pipes
+    under pressure and to the invert of drains; levels may be of the axis, so that half the diameter is allowed for
+    besides `LEVEL_M`.
     """
     topology = subject.topology
     at = np.column_stack([topology.start, topology.end])
     stated = (at >= 0) & (at < topology.stated)
     above = np.full(at.shape, np.nan)
     above[stated] = ground[at[stated]]
-    cover = (above - subject.level_m).mean(axis=1)
-    off = subject.links["depth_m"] - cover
+    off = subject.depths_m() - (above - subject.level_m)
+    mean = subject.links["depth_m"] - (above - subject.level_m).mean(axis=1)
+    off = np.where(np.isnan(off).all(axis=1, keepdims=True), mean[:, None], off)
+    worst = np.take_along_axis(off, np.nan_to_num(np.abs(off)).argmax(axis=1)[:, None], axis=1)[:, 0]
     limit = LEVEL_M + np.nan_to_num(subject.links["diameter_m"]) / 2
     sentence = "its depth is {:+.2f} m off what lies between it and the ground"
-    return _links(subject, Check.COVER_DISAGREES, np.abs(off) > limit, sentence, values=off, limit=LEVEL_M)
+    return _links(subject, Check.COVER_DISAGREES, np.abs(worst) > limit, sentence, values=worst, limit=LEVEL_M)
 
 
 def _depths(subject: Subject) -> list[Finding]:
-    """Return nodes where pipes under pressure meet in several levels; drains may drop in a manhole."""
-    topology = subject.topology
-    at = np.column_stack([topology.start, topology.end])
-    pressed = ~np.isin(subject.links["system"].astype(str), DRAINS) & np.isin(subject.links["kind"].astype(str), PIPES)
-    link, side = np.nonzero((at >= 0) & np.isfinite(subject.level_m) & pressed[:, None])
-    node, level = at[link, side], subject.level_m[link, side]
-    low, high = np.full(len(topology.xy), np.inf), np.full(len(topology.xy), -np.inf)
-    np.minimum.at(low, node, level)
-    np.maximum.at(high, node, level)
-    spread = high - low
-    differ = np.flatnonzero(np.isfinite(spread) & (spread > LEVEL_M))
-    return findings(
-        Check.DEPTHS_DIFFER,
-        Severity.WARNING,
-        subject.node_names(differ),
-        topology.xy[differ],
-        [f"pipes that meet here lie {metres:.2f} m apart in height" for metres in spread[differ]],
-        values=spread[differ],
-        limit=LEVEL_M,
-    )
+    """Return nodes where a survey measured several depths, or where pipes under pressure meet in several levels.
+
+    Pipes of several sizes may meet with their crowns or with their axes in one depth. Drains may drop in a manhole:
+    good to know only.
+    """
+    drain = np.isin(subject.links["system"].astype(str), DRAINS)
+    pressed = ~drain & np.isin(subject.links["kind"].astype(str), PIPES)
+    crown = subject.depths_m()
+    axis = crown + np.nan_to_num(subject.links["diameter_m"])[:, None] / 2
+    level = np.where(pressed[:, None] & np.isnan(crown), subject.level_m, np.nan)
+    out: list[Finding] = []
+    for seen, other, limit, word in ((crown, axis, _DEPTH_M, "depths"), (level, level, LEVEL_M, "levels")):
+        node, spread = _spread(subject, seen)
+        spread = np.minimum(spread, _spread(subject, other)[1])
+        differ = np.flatnonzero(spread > limit)
+        drains = drain[subject.first_link(node[differ])]
+        out += findings(
+            Check.DEPTHS_DIFFER,
+            [Severity.INFO if may else Severity.WARNING for may in drains.tolist()],
+            subject.node_names(node[differ]),
+            subject.topology.xy[node[differ]],
+            [f"the {word} of pipes that meet here are up to {metres:.2f} m apart" for metres in spread[differ]],
+            values=spread[differ],
+            limit=limit,
+        )
+    return out
+
+
+def _spread(subject: Subject, seen: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the nodes at which `seen` (links, 2) has values, and how far those of each are apart."""
+    at = np.column_stack([subject.topology.start, subject.topology.end])
+    link, side = np.nonzero((at >= 0) & np.isfinite(seen))
+    node, number = np.unique(at[link, side], return_inverse=True)
+    low, high = np.full(len(node), np.inf), np.full(len(node), -np.inf)
+    np.minimum.at(low, number, seen[link, side])
+    np.maximum.at(high, number, seen[link, side])
+    return node, high - low
 
 
 def points(subject: Subject) -> list[Finding]:
@@ -170,7 +195,8 @@ def points(subject: Subject) -> list[Finding]:
     node, topology = subject.nodes, subject.topology
     system, name = node["system"].astype(str), node["name"].astype(str)
     ids = [asset.partition(":node:") for asset in node["asset"].tolist()]
-    numbers = pd.DataFrame({"source": [source for source, _, _ in ids], "system": system, "name": name})
+    service = node["service"].astype(str)  # each class of a survey numbers its own points
+    numbers = pd.DataFrame({"source": [source for source, _, _ in ids], "system": system, "of": service, "name": name})
     numbered = name == np.array([own for _, _, own in ids], dtype=object)  # other names are labels, a street's say
     heights = np.where(np.isnan(node["ground_m"]), node["invert_m"], node["ground_m"])
     places = np.round(np.column_stack([topology.xy[: topology.stated] * subject.unit_m, heights]) / _SAME_POINT_M)
@@ -204,7 +230,7 @@ def _again(
 
 def _appurtenances(subject: Subject) -> list[Finding]:
     featured = [row for row, feature in enumerate(subject.nodes["feature"].tolist()) if feature]
-    both = [(row, text) for row in featured if (text := subject.property("nodes", row, _APPURTENANCE))]
+    both = [(row, text) for row in featured if (text := subject.property("nodes", row, "appurtenance"))]
     rows = np.array([row for row, _ in both], dtype=np.int64)
     return findings(
         Check.FEATURE_AND_APPURTENANCE,
@@ -222,7 +248,7 @@ def _missing(subject: Subject) -> list[Finding]:
     for side, (field, word) in enumerate((("start", "from"), ("end", "to"))):
         bad += [(row, side, links[field][row]) for row in np.flatnonzero(topology.missing[:, side]).tolist()]
         unnamed = np.flatnonzero([name is None for name in links[field].tolist()])
-        bad += [(row, side, name) for row in unnamed.tolist() if (name := subject.property("links", row, (word,)))]
+        bad += [(row, side, name) for row in unnamed.tolist() if (name := subject.property("links", row, word))]
     bad.sort(key=lambda item: item[:2])
     rows = np.array([row for row, _, _ in bad], dtype=np.int64)
     sides = np.array([side for _, side, _ in bad], dtype=np.int64)

@@ -97,11 +97,15 @@ class Subject:
         """Return a point half along each of the links (n, 2), NaN where it is not drawn."""
         return places(shapely.line_interpolate_point(self.lines[which], 0.5, normalized=True))[:, :2]
 
-    def property(self, table: str, row: int, names: Sequence[str]) -> Any:
-        """Return the first of these properties that the asset in `row` of ``nodes`` or ``links`` has, else None."""
-        value = (self.nodes if table == "nodes" else self.links)["properties"][row]
-        properties = msgspec.json.decode(value) if isinstance(value, str) else value or {}
-        return next((properties[name] for name in names if properties.get(name) not in (None, "")), None)
+    def property(self, table: str, row: int, name: str) -> Any:
+        """Return what the properties of the asset in `row` of ``nodes`` or ``links`` say of `name`, None: nothing."""
+        return (self.nodes if table == "nodes" else self.links)["properties"][row].get(name)
+
+    def depths_m(self) -> NDArray[np.float64]:
+        """Return the depth that a survey measured at each end of each link (links, 2), NaN where it did not."""
+        told = self.links["properties"].tolist()
+        names = ("start_depth_m", "end_depth_m")
+        return np.array([[properties.get(name) for name in names] for properties in told], np.float64).reshape(-1, 2)
 
 
 def tables(nodes: Sequence[Node], links: Sequence[Link]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -122,12 +126,16 @@ def _table(assets: Sequence[Node] | Sequence[Link], kind: type[Node | Link], geo
 def _columns(frame: pd.DataFrame, kind: type[Node | Link], geometry: str) -> dict[str, NDArray[Any]]:
     """Return the table's columns as arrays: numbers as floats with NaN, everything else as objects with None."""
     out: dict[str, NDArray[Any]] = {}
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
     for field in fields(kind):
         name = _NAMES.get(field.name, field.name)
         if name == geometry:
             continue
         if field.type in _NUMBERS:
             out[name] = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+        elif name == "properties":
+            decoded = [decode(value) if isinstance(value, str) else value for value in frame[name].tolist()]
+            out[name] = np.array([*decoded, None], dtype=object)[:-1]
         else:
             out[name] = _objects(frame[name])
     return out

@@ -234,6 +234,30 @@ def test_pipes_under_pressure_meet_in_one_depth_and_drains_may_drop() -> None:
     assert meeting(System.DRAINAGE).counts[Check.DEPTHS_DIFFER] == 0
 
 
+def test_depths_of_a_survey_agree_by_crown_or_by_axis() -> None:
+    def meeting(depth_m: float, diameter_m: float) -> int:
+        sizes = {"a": (1.0, 0.3), "b": (depth_m, diameter_m)}
+        pipes = [
+            link(name, (10, 0), (x, 0), ends=("T", None), diameter_m=size, properties={"start_depth_m": depth})
+            for x, (name, (depth, size)) in enumerate(sizes.items())
+        ]
+        return audited(node("T", 10, 0), *pipes).counts[Check.DEPTHS_DIFFER]
+
+    assert meeting(1.0, 0.1) == 0  # crowns in one depth
+    assert meeting(1.1, 0.1) == 0  # axes in one depth: 1.0 + 0.3 / 2
+    assert meeting(1.05, 0.1) == 1
+
+
+def test_depth_at_one_end_that_is_not_what_lies_over_the_pipe_is_found() -> None:
+    ends = node("A", 0, 0, ground_m=8.0), node("B", 9, 0, ground_m=8.0)
+    level = {"start_level_m": 6.0, "end_level_m": 6.0, "diameter_m": 0.1}
+    told = {"start_depth_m": 2.0, "end_depth_m": 1.8}
+    (row,) = of(
+        audited(*ends, link("a", (0, 0), (9, 0), ends=("A", "B"), properties=told, **level)), Check.COVER_DISAGREES
+    )
+    assert row.value == pytest.approx(-0.2)
+
+
 def test_points_that_are_there_twice() -> None:
     found = audited(
         node("WS1", 0, 0, ground_m=5.0),
@@ -253,7 +277,7 @@ def test_points_that_are_there_twice() -> None:
 def test_a_point_is_a_feature_or_an_appurtenance_and_a_tee_has_three_pipes() -> None:
     found = audited(
         node("T1", 10, 0, feature="三通"),
-        node("T2", 20, 0, feature="三通", properties={"附属物": "阀门"}),
+        node("T2", 20, 0, feature="三通", properties={"appurtenance": "阀门"}),
         link("a", (0, 0), (10, 0), ends=(None, "T1")),
         link("b", (10, 0), (20, 0), ends=("T1", "T2")),
         link("c", (10, 0), (10, 9), ends=("T1", None)),
