@@ -120,7 +120,7 @@ def in_area_of_use(crs: CRS, easting: float, northing: float) -> bool:
     margin = AREA_MARGIN_DEG
     if not area.south - margin <= latitude <= area.north + margin:
         return False
-    span = (area.east - area.west) % 360 + 2 * margin  # across the date line east is less than west
+    span = ((area.east - area.west) % 360 or 360) + 2 * margin  # across the date line east is less than west
     return (longitude - area.west + margin) % 360 <= span
 
 

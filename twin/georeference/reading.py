@@ -97,6 +97,10 @@ def to_grid(conversion: MapConversion, stated: CRS, target: CRS, lonlat: Point) 
         ordinate=math.sin(rotation),
         map_unit_m=1.0,
         angular=False,
+        notes=(
+            *conversion.notes,
+            f"Height of {conversion.entity} is above the ellipsoid: kept as it is",
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from pyproj import CRS, Geod
 from twin import crs as crs_of
 from twin.errors import CrsError
 from twin.georeference.reading import Point, scale_trap, to_grid, unit_m
-from twin.georeference.statements import MapConversion, Statements
+from twin.georeference.statements import LARGE_M, MapConversion, Statements
 from twin.georeference.verdict import City, Verdict, judge
 from twin.model import Proposal
 
@@ -96,8 +96,14 @@ def _readings(statements: Statements, conversion: MapConversion, city: City) -> 
 
 
 def _otherwise(statements: Statements, plain: MapConversion, stated: CRS | None, city: City) -> Iterator[Reading]:
+    zero = replace(plain, easting=0.0, northing=0.0, height=0.0, abscissa=1.0, ordinate=0.0, map_unit_m=1.0)
+    drawn = math.hypot(*statements.anchor[:2]) >= LARGE_M
+    if drawn:  # else a conversion read small enough would fit too
+        yield zero, f"the model's own placements taken, without {plain.entity}"
     if stated is not None:
         yield plain, ""
+        if statements.site is not None and statements.site.rotation_deg:
+            yield replace(plain, abscissa=1.0, ordinate=0.0), f"the turn of {statements.site.entity} taken, once"
         yield from _units(plain)
         swapped = replace(plain, easting=plain.northing, northing=plain.easting)
         yield swapped, "Eastings and Northings exchanged"
@@ -106,10 +112,6 @@ def _otherwise(statements: Statements, plain: MapConversion, stated: CRS | None,
         yield from _zoned(plain, stated)
         if stated.is_geographic and not plain.angular:
             yield replace(plain, angular=True), "its coordinates read in degrees"
-        zero = replace(plain, easting=0.0, northing=0.0, height=0.0, abscissa=1.0, ordinate=0.0, map_unit_m=1.0)
-        yield zero, f"the model's own placements taken, without {plain.entity}"
-        if statements.site is not None and statements.site.rotation_deg:
-            yield replace(plain, abscissa=1.0, ordinate=0.0), f"the turn of {statements.site.entity} taken, once"
     names = [*plain.hints, *([crs_of.label(city.crs)] if city.crs is not None else [])]
     for name in dict.fromkeys(names):
         for reading, why in ((plain, ""), *_units(plain)):

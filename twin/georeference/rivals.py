@@ -31,8 +31,6 @@ def rivals(statements: Statements, verdict: Verdict, city: City) -> tuple[str, .
             lines += _against_local(statements, local, verdict)
     lines += _against_true_north(statements, verdict)
     lines += _grid_scale(statements, verdict)
-    if conversion.angular:
-        lines.append(f"Height of {conversion.entity} is above the ellipsoid: taken as it is, not as the city's height")
     if statements.address:
         lines.append(f"IfcPostalAddress {statements.address!r} was not looked up")
     return tuple(lines)
