@@ -23,6 +23,7 @@ from dashboards.commands import (
     devices,
     diff,
     doctor,
+    export,
     ingest,
     load,
     place,
@@ -80,6 +81,7 @@ app.command("replay")(replay.replay)
 app.command("serve")(serve.serve)
 app.add_typer(devices.app, name="devices")
 app.add_typer(alarms.app, name="alarms")
+app.command("export")(export.export)
 app.command("quantities")(quantities.quantities)
 app.command("broker")(broker.broker)
 app.command("config")(config.config)

@@ -173,3 +173,30 @@ def placed(data: bytes, placement: Mapping[str, Any]) -> bytes:
     document, binary = unpacked(data)
     document["asset"]["extras"] = document["asset"].get("extras", {}) | {"placement": dict(placement)}
     return packed(document, binary)
+
+
+def triangles_by_element(data: bytes) -> dict[str, NDArray[np.float64]]:
+    """Return the triangles (m, 3 corners, 3) of each element of a GLB of `glb`, by GlobalId, in the model's frame."""
+    document, binary = unpacked(data)
+    elements = document["asset"]["extras"]["elements"]
+    dtypes = {FLOAT: "<f4", UNSIGNED_SHORT: "<u2", UNSIGNED_INT: "<u4"}
+
+    def array(number: int) -> NDArray[Any]:
+        accessor = document["accessors"][number]
+        start = document["bufferViews"][accessor["bufferView"]]["byteOffset"]
+        width = {name: size for size, name in _KINDS.items()}[accessor["type"]]
+        flat = np.frombuffer(binary, dtypes[accessor["componentType"]], accessor["count"] * width, start)
+        return flat.reshape(-1, width) if width > 1 else flat
+
+    found: defaultdict[str, list[NDArray[np.float64]]] = defaultdict(list)
+    for primitive in document["meshes"][0]["primitives"]:
+        attributes = primitive["attributes"]
+        corners = array(primitive["indices"]).reshape(-1, 3)
+        positions = array(attributes["POSITION"]).astype(float)[corners][:, :, [0, 2, 1]] * [1, -1, 1]
+        owners = array(attributes["_FEATURE_ID_0"])[corners[:, 0]].astype(int)
+        order = np.argsort(owners, kind="stable")
+        bounds = np.flatnonzero(np.diff(owners[order])) + 1
+        for part in np.split(order, bounds):
+            if len(part):
+                found[elements[owners[part[0]]][0]].append(positions[part])
+    return {guid: np.concatenate(parts) for guid, parts in found.items()}
