@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,7 +61,7 @@ def make(path: Path, crs: reference.CRS | None) -> None:
     """
     if path.exists():
         raise InputError("exists already", where=str(path), expected="a new file", code="E_EXISTS")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.new")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.new")
     try:
         with geopackage.one_line_errors(path):
             _write_empty(unfinished, crs)

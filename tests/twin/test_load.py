@@ -4,14 +4,19 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import geopandas as gpd
 import pyogrio
 import pytest
+import shapely
 
 from tests.twin.test_epanet import SMALL
 from twin import load as loading
@@ -268,3 +273,104 @@ def test_bug_in_a_reader_refuses_its_file_only(town: Path, monkeypatch, raised: 
     error = workers.read(town, ReadRequest("x")).error
     assert error is not None
     assert error.code == code
+
+
+def test_data_beyond_the_declared_bounds_of_the_city_is_quarantined(tmp_path: Path) -> None:
+    """The nodes lie at (500000, 3300000), whichever way they come: in the city's CRS or in WGS 84."""
+    nodes, _ = gas(tmp_path)
+    City.create(tmp_path / "c.gpkg", "EPSG:4549").close()
+    degrees = tmp_path / "gas_degrees.geojson"
+    pyogrio.write_dataframe(pyogrio.read_dataframe(nodes).to_crs(4326), degrees)
+    for path in (nodes, degrees):
+        for west, decision in ((499_000.0, Decision.PLACED), (400_000.0, Decision.QUARANTINED)):
+            bounds = (west, 3_299_000.0, west + 2_000.0, 3_301_000.0)
+            [receipt] = load([path], tmp_path / "c.gpkg", at=NOW, bounds=bounds)
+            assert receipt.placement is not None
+            assert receipt.placement.decision is decision
+        assert "is outside the city's bounds (400000, 3299000, 402000, 3301000)" in receipt.placement.contradictions[0]
+
+
+def loose_pipes(folder: Path) -> Path:
+    """Two pipes without ends; the second begins 2 cm from where the first ends."""
+    lines = [[[500_000, 3_300_000], [500_010, 3_300_000]], [[500_010.02, 3_300_000], [500_020, 3_300_000]]]
+    features = [({"id": n}, {"type": "LineString", "coordinates": line}) for n, line in enumerate(lines)]
+    return geojson(folder / "water_pipes.geojson", features)
+
+
+def test_networks_are_repaired_with_a_log_or_loaded_as_found(tmp_path: Path) -> None:
+    path, city = loose_pipes(tmp_path), tmp_path / "c.gpkg"
+    [found] = load([path], city, at=NOW, tolerance_m=None)
+    assert (found.counts["nodes"], found.repairs) == (0, {})
+    [receipt] = load([path], city, at=NOW)
+    assert receipt.revision == 2
+    assert receipt.counts["nodes"] == 3
+    with City.open(city) as opened:
+        assert receipt.repairs == opened.table("repairs")["action"].value_counts().to_dict()
+        one, two = (opened.asset(f"water_pipes.geojson:link:{n}") for n in (0, 1))
+        assert one.end == two.start is not None
+    [tight] = load([path], city, at=NOW, tolerance_m=0.005)
+    assert tight.counts["nodes"] == 4
+
+
+def test_network_that_is_not_placed_and_may_be_in_degrees_is_not_repaired(tmp_path: Path) -> None:
+    """Five hundredths of a degree are five kilometres."""
+    path = tmp_path / "water.shp"
+    pyogrio.write_dataframe(
+        gpd.GeoDataFrame({"id": [1, 2]}, geometry=[shapely.LineString([(x, 43), (x, 43.1)]) for x in (-72, -72.03)]),
+        path,
+    )
+    [receipt] = load([path], tmp_path / "c.gpkg", at=NOW)
+    assert receipt.placement is not None
+    assert receipt.placement.decision is Decision.UNPLACED
+    assert receipt.repairs == {}
+    assert receipt.errors[-1].code == "E_REPAIR"
+
+
+def test_second_load_waits_for_the_first_and_says_so(tmp_path: Path, town: Path) -> None:
+    city = tmp_path / "c.gpkg"
+    load([town], city, at=NOW)
+    said = threading.Event()
+    with closing(sqlite3.connect(city, isolation_level=None, check_same_thread=False)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as threads:
+            town.write_text(SMALL.format(units="GPM"), "utf-8")
+            second = threads.submit(load, [town], city, at=NOW, waiting=said.set)
+            assert said.wait(60)
+            holder.execute("ROLLBACK")
+            [receipt] = second.result(60)
+    assert (receipt.refused, receipt.revision) == (False, 2)
+
+
+def test_two_first_loads_at_once_make_one_city(tmp_path: Path, town: Path) -> None:
+    other = tmp_path / "other.inp"
+    shutil.copy(town, other)
+    city = tmp_path / "c.gpkg"
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(load, [path], city, at=NOW) for path in (town, other)]
+        receipts = [each.result(60)[0] for each in both]
+    assert [receipt.refused for receipt in receipts] == [False, False]
+    with City.open(city) as opened:
+        assert opened.counts()["nodes"] == 8
+
+
+@pytest.mark.slow
+def test_every_broken_file_of_the_real_data_is_one_line_and_the_others_come_in(tmp_path: Path, data: Path) -> None:
+    """INDEX.tsv names what is broken; the sums of every IFC receipt hold."""
+    broken = {"bad_header.ifc", "bad_schema_ifc20_longform.ifc"}
+    receipts = load([data / "networks", *sorted((data / "ifc").glob("bad_*.ifc"))], tmp_path / "c.gpkg", at=NOW)
+    refused = {Path(receipt.file).name: receipt for receipt in receipts if receipt.refused}
+    assert broken <= set(refused)
+    for receipt in refused.values():
+        assert receipt.errors[0].code.startswith("E_")
+        assert "\n" not in receipt.errors[0].message
+        assert receipt.errors[0].code not in {"E_READER", "E_CRASH", "E_BUG"}
+    with City.open(tmp_path / "c.gpkg") as city:
+        assert {row.source for row in city.sources()} == {each.source for each in receipts if not each.refused}
+        assert city.counts() == {
+            table: sum(each.counts[table] for each in receipts if not each.refused) for table in city.counts()
+        }
+    for receipt in receipts:
+        if receipt.kind == "ifc" and not receipt.refused:
+            excluded = receipt.excluded or 0
+            total = excluded if isinstance(excluded, int) else sum(excluded.values())
+            assert receipt.products == receipt.meshed + receipt.empty + receipt.failed + total

@@ -162,7 +162,7 @@ def inp(folder: Path) -> Path:
 
 
 def test_network_is_placed_by_the_crs_of_its_coordinates_and_stays_so_when_loaded_again(tmp_path: Path) -> None:
-    """SMALL is drawn about (500000, 3300000): in EPSG:4548 that is its central meridian, in the city 3° west of it."""
+    """Its zero is at (786000, 3300000) of EPSG:4548; each node is carried over by a transformer of the test's own."""
     path, target = inp(tmp_path), tmp_path / "c.gpkg"
     City.create(target, "EPSG:4549").close()
     [receipt] = load([path], target, at=NOW)
@@ -170,12 +170,15 @@ def test_network_is_placed_by_the_crs_of_its_coordinates_and_stays_so_when_loade
     assert receipt.placement.decision is Decision.UNPLACED
     with City.open(target) as city:
         own = city.model("town.inp")
-        made = Placing("town.inp", NOW, "li", "said the plan", (0.0, 0.0, 0.0), 0.0, "EPSG:4548", own.placement)
+        made = Placing(
+            "town.inp", NOW, "li", "said the plan", (786_000.0, 3_300_000.0, 0.0), 0.0, "EPSG:4548", own.placement
+        )
         place(city, "town.inp", made, NOW, "li")
         to_city = Transformer.from_crs("EPSG:4548", "EPSG:4549", always_xy=True)
         placed = city.model("town.inp")
         for before, after in zip(own.nodes, placed.nodes, strict=True):
-            assert (after.point.x, after.point.y) == pytest.approx(to_city.transform(before.point.x, before.point.y))
+            there = to_city.transform(before.point.x + 786_000.0, before.point.y + 3_300_000.0)
+            assert (after.point.x, after.point.y) == pytest.approx(there, abs=1e-6)
     path.write_text(path.read_text("utf-8") + "\n; edited\n", "utf-8")
     [receipt] = load([path], target, at=NOW)
     assert receipt.placement is not None

@@ -35,7 +35,8 @@ def position(
 
     `stated` says who named the CRS, `bounds` is min x, min y, max x, max y of the data in it (NaN without any). A city
     without a CRS gets the one that `twin.crs.adopt` finds; data whose middle lies outside the area of use of the
-    city's, or outside the city's declared bounds, is quarantined. Raises CrsError where the bounds lie outside the data's CRS.
+    city's, or outside the city's declared bounds, is quarantined. Raises CrsError where the bounds lie outside the
+    data's CRS.
     """
     if crs is None or not np.isfinite(bounds).all():
         why = stated if crs is not None else "no CRS in the file and none given"
