@@ -1,5 +1,6 @@
 """EPANET files: every real one comes in whole or is refused with a line; units become SI."""
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from twin.asset import LinkKind, NodeKind, System
 from twin.errors import InputError
 from twin.model import Decision, ReadRequest
 from twin.readers import reader_for
-from twin.readers.epanet import FLOW_UNITS, EpanetReader
+from twin.readers.epanet import FLOW_UNITS, HELD, EpanetReader
 
 SMALL = """[TITLE]
  a town; with a comment
@@ -225,3 +226,57 @@ def test_pressure_is_psi_in_us_files_only_as_the_engine_has_it(
     text = SMALL.format(units=units).replace("[COORDINATES]", f" Pressure {pressure}\n[COORDINATES]")
     [valve] = [link for link in read(tmp_path, text).links if link.kind is LinkKind.VALVE]
     assert valve.properties["setting_m"] == pytest.approx(setting)
+
+
+def test_every_section_that_no_asset_holds_is_kept_as_it_is_written(tmp_path: Path) -> None:
+    text = SMALL.format(units="LPS") + "[Patterns]\n;week\n day 1 2 3\n[FOO]\n what\n"
+    rest = zlib.decompress(read(tmp_path, text).remainder).decode()
+    parts = ("[TITLE]\n a town; with a comment\n", "[DEMANDS]\n J1 4 day\n J1 2 night\n", "[OPTIONS]\n Units LPS\n")
+    for part in (*parts, "[Patterns]\n;week\n day 1 2 3\n", "[FOO]\n what"):
+        assert part in rest
+    assert not any(f"[{name}]" in rest for name in ("JUNCTIONS", "PIPES", "STATUS", "COORDINATES", "TAGS", "END"))
+
+
+def test_remainder_and_assets_of_real_files_leave_no_section_out(data: Path) -> None:
+    for path in sorted((data / "networks/water").glob("*.inp")):
+        model = EpanetReader().read(path, ReadRequest(path.name))
+        kept = zlib.decompress(model.remainder).decode().splitlines()
+        sections = [line.strip().upper() for line in path.read_text("utf-8").splitlines() if line.startswith("[")]
+        held = {f"[{name}]" for name in HELD}
+        assert [line.strip().upper() for line in kept if line.startswith("[")] == [s for s in sections if s not in held]
+
+
+@pytest.mark.parametrize(
+    ("description", "material", "year"),
+    [
+        ("DI 1998", "DI", 1998),
+        ("钢 2003", "钢", 2003),
+        ("灰口铸铁 1997 河湾路", "灰口铸铁", 1997),
+        ("2003年", None, 2003),
+        ("laid 1987", None, 1987),
+        ("PE100", "PE100", None),
+        ("DI or CI 1998", None, 1998),
+        ("DI 1998, relined 2010", "DI", None),
+        ("Highway 1998", None, None),
+        ("河湾路", None, None),
+        ("house 2003 DI", "DI", 2003),
+        ("", None, None),
+    ],
+)
+def test_description_gives_material_and_year_only_where_it_is_plain(
+    tmp_path: Path, description: str, material: str | None, year: int | None
+) -> None:
+    text = SMALL.format(units="LPS").replace("0.5 Open", f"0.5 Open ;{description}")
+    pipe = read(tmp_path, text).links[0]
+    assert (pipe.material, pipe.year) == (material, year)
+
+
+def test_rest_of_a_row_is_kept(tmp_path: Path) -> None:
+    text = (
+        SMALL.format(units="LPS")
+        .replace("PRV 50 0", "PRV 50 0.7")
+        .replace("PU1 R1 J2 HEAD C1 SPEED 1.1", "PU1 R1 J2 7.5")
+    )
+    links = {link.name: link for link in read(tmp_path, text.replace("50 0\n[PIPES]", "50 0 * YES\n[PIPES]")).links}
+    assert links["V1"].properties["minor_loss"] == 0.7
+    assert links["PU1"].properties["parameters"] == "7.5"

@@ -254,3 +254,47 @@ def test_row_with_infinite_coordinates_is_left_out_and_the_others_are_placed(tmp
     model = read(layer(tmp_path, "gas.gpkg", {"id": ["a", "b"]}, [LINES[0], endless]))
     assert model.placement.decision is Decision.PLACED
     assert [link.name for link in model.links] == ["a"]
+
+
+def test_courtyards_stay_open(tmp_path: Path) -> None:
+    ring = shapely.Polygon([(0, 0), (30, 0), (30, 30), (0, 30)], [[(10, 10), (20, 10), (20, 20), (10, 20)]])
+    path = layer(tmp_path, "buildings.gpkg", {"id": [1]}, [ring])
+    [building] = read(path).buildings
+    assert building.footprint.area == 30 * 30 - 10 * 10
+    from datetime import UTC, datetime
+
+    from twin.city import City
+    from twin.load import load
+
+    load([path], tmp_path / "city.gpkg", at=datetime(2024, 1, 1, tzinfo=UTC), crs="EPSG:4549")
+    with City.open(tmp_path / "city.gpkg") as city:
+        assert city.asset("buildings.gpkg:building:1").footprint.area == 800
+
+
+def test_points_in_several_parts_are_several_nodes(tmp_path: Path) -> None:
+    model = read(layer(tmp_path, "water.gpkg", {"id": ["a"]}, [shapely.MultiPoint([(0, 0), (5, 5)])]))
+    assert [node.name for node in model.nodes] == ["a#1", "a#2"]
+
+
+def test_survey_layer_has_features_appurtenances_depths_and_codes(tmp_path: Path) -> None:
+    points = [shapely.Point(500_000 + i, 3_300_000) for i in range(2)]
+    rows = {"Exp_No": ["1", "2"], "Feature": ["三通", None], "Subsid": [None, "消防栓"], "WellDeep": [None, 1.5]}
+    nodes = read(layer(tmp_path, "JSPoint.gpkg", rows, points)).nodes
+    assert [(node.kind, node.feature, node.depth_m) for node in nodes] == [
+        (NodeKind.JUNCTION, "三通", None),
+        (NodeKind.HYDRANT, None, 1.5),
+    ]
+    rows = {"S_EXP": ["1", "2", "3"], "S_DEEP": [1, 2, 0.5], "E_DEEP": [2, None, 0.5], "MATERIAL": ["PE", "G", "QM"]}
+    links = read(layer(tmp_path, "JSLine.gpkg", rows)).links
+    assert [link.depth_m for link in links] == [1.5, 2, 0.5]
+    assert [link.material for link in links] == ["聚乙烯塑料", "钢", "球墨铸铁"]
+    assert links[0].properties["MATERIAL"] == "PE"
+    assert {link.system for link in links} == {System.WATER}
+    drains = read(layer(tmp_path, "YSLine.gpkg", rows)).links
+    assert {(link.system, link.service) for link in drains} == {(System.DRAINAGE, "storm")}
+
+
+def test_letters_of_another_citys_materials_are_no_codes(tmp_path: Path) -> None:
+    assert [link.material for link in read(layer(tmp_path, "water.gpkg", {"MATERIAL": ["S", "G", "T"]})).links] == list(
+        "SGT"
+    )

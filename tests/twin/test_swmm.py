@@ -1,5 +1,6 @@
 """SWMM files: every real one comes in whole or is refused with a line; levels, services and units are understood."""
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from twin.asset import LinkKind, NodeKind
 from twin.errors import InputError
 from twin.model import Decision, ReadRequest
 from twin.readers import reader_for
-from twin.readers.swmm import SwmmReader
+from twin.readers.swmm import HELD, SwmmReader
 
 SMALL = """[OPTIONS]
 FLOW_UNITS {units}
@@ -160,3 +161,42 @@ def test_wrong_line_is_named(tmp_path: Path, old: str, new: str, code: str) -> N
     with pytest.raises(InputError) as error:
         read(tmp_path, small().replace(old, new, 1))
     assert error.value.code == code
+
+
+def test_remainder_and_assets_of_real_files_leave_no_section_out(data: Path) -> None:
+    for path in sorted((data / "networks/drainage").glob("*.inp")):
+        model = SwmmReader().read(path, ReadRequest(path.name))
+        kept = zlib.decompress(model.remainder).decode().splitlines()
+        sections = [line.strip().upper() for line in path.read_text("utf-8").splitlines() if line.startswith("[")]
+        held = {f"[{name}]" for name in HELD}
+        assert [line.strip().upper() for line in kept if line.startswith("[")] == [s for s in sections if s not in held]
+
+
+def test_custom_irregular_and_street_sections_have_height_and_width(tmp_path: Path) -> None:
+    text = small().replace(
+        "C1 CIRCULAR 0.6 0 0 0 1\nC2 RECT_CLOSED 1.2 2 0 0 2",
+        "C1 CUSTOM 2 EGG1 0 0 1\nC2 IRREGULAR T1\nW STREET S1",
+    )
+    text += "[CURVES]\nEGG1 Shape 0 0\nEGG1 0.5 0.8 0.75 1.1\nEGG1 1 0\nOTHER Storage 0 9\n"
+    text += "[TRANSECTS]\nNC 0.03 0.03 0.02\nX1 T1 4 0 0 0 0 0 2 0\nGR 3 0 1 2 0.5 4 3.5 10\n"
+    text += "[STREETS]\nS1 6 0.2 2 0.016 0 0 2 1.5 4 0.02\n"
+    links = {link.name: link for link in read(tmp_path, text).links}
+    assert (links["C1"].diameter_m, links["C1"].width_m) == (2, 2.2)  # 1.1 of the height
+    assert (links["C2"].diameter_m, links["C2"].width_m) == (3, 20)  # 3.5 - 0.5 high, 10 wide, twice
+    assert (links["W"].diameter_m, links["W"].width_m) == (0.2, 15)  # (6 + 1.5) on both sides
+    assert links["C1"].properties["section"] == "EGG1"
+
+
+def test_what_flows_in_and_the_rest_of_a_row_are_kept(tmp_path: Path) -> None:
+    text = small().replace("J1 10 2 0 0 0", "J1 10 2 0.5 1 20").replace("O1 8 FREE NO", "O1 8 FIXED 8.5 YES")
+    text += "[INFLOWS]\nJ1 FLOW TS1 FLOW 1.0 2.0 0.003\n[DWF]\nJ2 FLOW 0.001 DAY\n"
+    model = read(tmp_path, text)
+    nodes, links = {node.name: node for node in model.nodes}, {link.name: link for link in model.links}
+    j1 = nodes["J1"].properties
+    assert (j1["initial_depth_m"], j1["surcharge_depth_m"], j1["ponded_area_m2"]) == (0.5, 1, 20)
+    assert (j1["inflow_series"], j1["inflow_m3s"]) == ("TS1", 0.006)
+    assert nodes["J2"].properties["dry_weather_flow_m3s"] == 0.001
+    assert (nodes["O1"].properties["outfall_type"], nodes["O1"].properties["parameters"]) == ("FIXED", "8.5 YES")
+    assert nodes["ST"].properties["parameters"] == "1000 0 0"
+    assert links["OR"].properties["parameters"] == "0.65 NO"
+    assert links["C2"].properties["section_geometry"] == "1.2 2 0 0 2"

@@ -27,7 +27,10 @@ class PipeClass:
 
 @dataclass(frozen=True, slots=True)
 class PointCode:
-    """An eight-digit code of annex F: what it stands for (检查井), of which sub-class, 特征, 附属物 or neither."""
+    """An eight-digit code of annex F: what it stands for (检查井) and of which sub-class.
+
+    `geometry` is point, line, area or empty (其他); `kind` is 特征, 附属物 or empty.
+    """
 
     code: str
     name: str
@@ -48,7 +51,7 @@ def classes() -> Sequence[PipeClass]:
 def codes() -> Mapping[str, PointCode]:
     """Return annex F by code (water supply and drainage; the other classes' parts are not in the table)."""
     return {
-        row["code"]: PointCode(row["code"], row["name"], row["class"], row["geom"], row["point_kind"] or "")
+        row["code"]: PointCode(row["code"], row["name"], row["class"], row["geom"].strip("0"), row["point_kind"] or "")
         for row in _rows("codes")
     }
 

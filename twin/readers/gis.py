@@ -149,7 +149,7 @@ def _read_layer(path: Path, layer: Layer, place: Position, reading: Reading) -> 
 
 def _nodes(rows: Rows, parts: Sequence[Part]) -> None:
     system = rows.system()
-    kinds, names, services = _kind_words(rows), rows.texts("name"), rows.texts("service")
+    kinds, names, services = _kind_words(rows), rows.texts("name"), rows.services()
     feature, owner = rows.texts("feature"), rows.texts("owner")
     depth = rows.numbers("well_depth_m" if "well_depth_m" in rows.meanings else "depth_m")
     ground, invert = rows.numbers("ground_m"), rows.numbers("invert_m")
@@ -169,7 +169,7 @@ def _nodes(rows: Rows, parts: Sequence[Part]) -> None:
                 ground_m=ground[row],
                 invert_m=invert[row],
                 depth_m=depth[row],
-                service=columns.service(f"{services[row]} {kinds[row]}"),
+                service=services[row],
                 feature=feature[row],
                 year=year[row],
                 status=status[row],
@@ -181,7 +181,7 @@ def _nodes(rows: Rows, parts: Sequence[Part]) -> None:
 
 def _links(rows: Rows, parts: Sequence[Part]) -> None:
     system = rows.system()
-    kinds, names, services = rows.texts("kind"), rows.texts("name"), rows.texts("service")
+    kinds, names, services = rows.texts("kind"), rows.texts("name"), rows.services()
     start, end, length = rows.numbers("start_level_m"), rows.numbers("end_level_m"), rows.numbers("length_m")
     material = rows.named_by_codes("material", norms.materials())
     laying, status = rows.named_by_codes("laying", norms.laying()), rows.named_by_codes("status", norms.status())
@@ -207,7 +207,7 @@ def _links(rows: Rows, parts: Sequence[Part]) -> None:
                 start_level_m=start[row],
                 end_level_m=end[row],
                 depth_m=depth[row],
-                service=columns.service(f"{services[row]} {kinds[row]}"),
+                service=services[row],
                 status=status[row],
                 laying=laying[row],
                 owner=owner[row],

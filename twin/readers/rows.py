@@ -13,9 +13,10 @@ import shapely
 from twin.asset import Attribute, Building, Link, Node, System, Zone
 from twin.errors import InputError
 from twin.model import Issue, LayerColumns, ReadRequest
-from twin.readers import columns
+from twin.readers import columns, survey_class
 from twin.readers.layers import Layer
 from twin.readers.mapping import UNITS
+from twin.readers.survey_class import Class
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,13 +123,27 @@ class Rows:
         nothing = np.full(len(self.frame), np.nan)
         return columns.Sizes(nothing, nothing)
 
+    def pipe_class(self) -> Class | None:
+        """Return the class of pipelines that a layer of a survey is named after, as JSPoint is."""
+        if not columns.is_survey([str(column) for column in self.frame.columns]):
+            return None
+        return next((of for word in self.named.split() if (of := survey_class.named(word))), None)
+
+    def services(self) -> list[str | None]:
+        """Return sanitary, storm or combined a row: as its columns say, else as the layer is named."""
+        of = self.pipe_class()
+        usual = of.service if of and of.group == "PS" else None
+        words = zip(self.texts("service"), self.texts("kind"), strict=True)
+        return [columns.service(f"{service} {kind}") or usual for service, kind in words]
+
     def system(self) -> System:
         """Return the system of the layer: the mapping's, the caller's, what names or values say; else InputError."""
         if fixed := self.said.fixed.get("system"):
             return System(fixed)
         if self.reading.request.system:
             return self.reading.request.system
-        found = columns.system(self.named)
+        of = self.pipe_class()
+        found = columns.system(self.named) or (of.system if of else None)
         how = "its name"
         if found is None:
             values = [text for meaning in ("service", "kind", "appurtenance") for text in self.texts(meaning) if text]
