@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Topology:
     """Nodes and how links join them; the stated nodes come first, in the order of their table.
 
-    `xy` (n, 2) of each node: a stated one's own place, else the middle of its cell (grid) or of its ends (cluster).
+    `xy` (n, 2) of each node: the middle of its cell (grid) or of its ends (cluster) where ends are joined by place, a
+    stated one's own place where they are named, or in a cluster.
     `stated` counts the stated nodes. `start` and `end` are the node of each link's ends, -1 where it has neither a
     name nor a place; `named` (links, 2) says which ends a name joined, `missing` which name a node that is not there.
     `system` is the number of each node's system, `link_system` of each link's. `degree` counts link ends, loops twice.
@@ -60,6 +61,9 @@ class Topology:
             own, node_system, ends_xy[loose], np.column_stack([link_system] * 2)[loose], tolerance=tolerance, join=join
         )
         start, end = at.T
+        if join is Join.GRID and tolerance:  # a point that ends meet at by place is measured from as they are
+            met = np.setdiff1d(at[loose & (at < len(own))], at[given & ~loose])
+            own[met] = np.round(own[met] / tolerance) * tolerance
         xy = np.concatenate([own, made])
         degree = np.bincount(at[at >= 0], minlength=len(xy))
         system = np.concatenate([node_system, made_system])

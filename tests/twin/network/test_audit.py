@@ -19,12 +19,13 @@ from dashboards.cli import app
 from twin.asset import AssetId, Link, LinkKind, Node, NodeKind, System
 from twin.city import City
 from twin.errors import InputError, UnknownError
-from twin.model import Decision, Model, Placement
+from twin.model import Decision, Model, Placement, ReadRequest
 from twin.network.audit import Audit, audit
 from twin.network.audited import city_networks, file_network
 from twin.network.findings import Check, Finding, write_csv, write_layer
 from twin.network.join import Join
 from twin.network.subject import tables
+from twin.readers.gis import GisReader
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MEASURED = {
@@ -72,6 +73,13 @@ def test_real_sets_give_the_measured_figures(data: Path, name: str) -> None:
     network = file_network(data / "networks" / name)
     found = audit(network.nodes, network.links, tolerance=tolerance, near=near, unit_m=network.unit_m)
     assert tuple(found.counts[check] for check in COUNTED) == figures
+
+
+def test_points_on_the_ends_change_none_of_the_measured_figures(data: Path) -> None:
+    lines = file_network(data / "networks/gis/RutlandCity_lines.geojson")
+    points = GisReader().read(data / "networks/gis/RutlandCity_points.geojson", ReadRequest("points", lines.crs))
+    found = audit(tables(points.nodes, [])[0], lines.links, tolerance=0.05)
+    assert tuple(found.counts[check] for check in COUNTED) == MEASURED["gis/RutlandCity_lines.geojson"][2]
 
 
 def test_true_clusters_of_the_sewers_are_fewer_than_cells(data: Path) -> None:
