@@ -147,3 +147,20 @@ def test_bad_csv_row_and_column_are_named(tmp_path):
     path.write_text(f"{head}A,t,water,5,p,pressure,MPa\nB,t,water,x,p,pressure,MPa\n", "utf-8")
     with pytest.raises(InputError, match="row 3"):
         read_devices(path)
+
+
+def test_devices_follow_an_asset_to_its_new_id_and_others_stay(registry):
+    registry.put([replace(device(name), asset=asset) for name, asset in (("A", "x:1"), ("B", "x:2"), ("C", None))])
+    before, numbers = registry.version(), series(registry)
+    assert registry.rebind({"x:1": "x:9", "x:7": "x:8"}) == ["A"]
+    assert {each: registry.get(each).asset for each in "ABC"} == {"A": "x:9", "B": "x:2", "C": None}
+    assert registry.version() == before + 1
+    assert series(registry) == numbers
+    assert registry.rebind({"x:1": "x:9"}) == []
+    assert registry.version() == before + 1
+
+
+def test_ids_that_change_places_take_their_devices_along(registry):
+    registry.put([replace(device(name), asset=asset) for name, asset in (("A", "x:1"), ("B", "x:2"))])
+    registry.rebind({"x:1": "x:2", "x:2": "x:1"})
+    assert {each: registry.get(each).asset for each in "AB"} == {"A": "x:2", "B": "x:1"}
