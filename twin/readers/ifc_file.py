@@ -40,6 +40,7 @@ ALIASES = (
 
 _SCHEMA = re.compile(rb"FILE_SCHEMA\s*\(\s*\(\s*'([^']*)'", re.IGNORECASE)
 _REMARK = re.compile(r"^\[\w+\] (?:\[\w+\] )?\[[^\]]*\] (.+)$", re.MULTILINE)
+_UNKNOWN = re.compile(r"Entity with name '(\w+)' not found in schema")
 _NUMBER = re.compile(r"(?<![A-Za-z_])#?\d+")
 _NON_ASCII = re.compile(r"[^\x00-\x7f]+")
 
@@ -84,7 +85,7 @@ def open_ifc(path: Path) -> IfcSource:
         body = _SCHEMA.sub(lambda match: match.group(0).replace(match.group(1), alias.encode()), body, count=1)
     ifcopenshell.get_log()  # what earlier files left there
     file = _parsed(path, None if body is content else body)
-    return IfcSource(file, declared, alias, encoding, _remarks(str(ifcopenshell.get_log())))
+    return IfcSource(file, declared, alias, encoding, _remarks(str(ifcopenshell.get_log()), body))
 
 
 def _alias(path: Path, declared: str) -> str:
@@ -99,11 +100,20 @@ def _alias(path: Path, declared: str) -> str:
     )
 
 
-def _remarks(log: str) -> tuple[str, ...]:
-    """Sum up the library's log: remarks that differ in their numbers only are one, with the first and the count."""
+def _remarks(log: str, body: bytes) -> tuple[str, ...]:
+    """Sum up the library's log: remarks that differ in their numbers only are one, with the first and the count.
+
+    Of the instances of a class that the schema lacks the log names the first only, so they are counted in the file.
+    """
     kinds: dict[str, list[str]] = {}
     for remark in _REMARK.findall(log):
-        kinds.setdefault(_NUMBER.sub("#", remark), []).append(remark)
+        unknown = _UNKNOWN.match(remark)
+        if unknown:
+            name = unknown.group(1)
+            count = len(re.findall(rb"=\s*" + name.encode() + rb"\s*\(", body, re.IGNORECASE))
+            kinds[remark] = [f"{count} {name} left out: the schema has no such class"]
+        else:
+            kinds.setdefault(_NUMBER.sub("#", remark), []).append(remark)
     return tuple(
         same[0] if len(same) == 1 else f"{same[0]} (and {len(same) - 1} more like it)" for same in kinds.values()
     )

@@ -23,6 +23,7 @@ StepId = int
 """The number of an instance in its file (``#12`` is 12)."""
 
 # Attributes by position, the same in every schema: half the time of access by name, on tens of thousands of properties.
+SET_NAME, PROPERTIES, QUANTITIES = 2, 4, 5
 NAME, NOMINAL_VALUE, QUANTITY_UNIT, VALUE_UNIT, QUANTITY_VALUE, BOUNDED_UNIT, WRAPPED = 0, 2, 2, 3, 3, 4, 0
 
 Value = tuple[str, Attribute, str | None]
@@ -114,11 +115,12 @@ def _types(file: ifcopenshell.file) -> dict[StepId, entity_instance]:
 
 
 def _flatten(definition: entity_instance, known: Units) -> Iterator[Value]:
-    name = definition.Name or definition.is_a()
-    if definition.is_a("IfcPropertySet"):
-        members = definition.HasProperties
-    elif definition.is_a("IfcElementQuantity"):
-        members = definition.Quantities
+    kind = definition.is_a()
+    name = definition[SET_NAME] or kind
+    if kind == "IfcPropertySet":
+        members = definition[PROPERTIES]
+    elif kind == "IfcElementQuantity":
+        members = definition[QUANTITIES]
     else:  # the predefined sets of doors, windows, …: each attribute past those of IfcPropertySetDefinition is a value
         for key, value in list(definition.get_info(recursive=False).items())[6:]:
             if isinstance(value, str | int | float | bool):
