@@ -133,8 +133,8 @@ class Rows:
         """Return sanitary, storm or combined a row: as its columns say, else as the layer is named."""
         of = self.pipe_class()
         usual = of.service if of and of.group == "PS" else None
-        words = zip(self.texts("service"), self.texts("kind"), strict=True)
-        return [columns.service(f"{service} {kind}") or usual for service, kind in words]
+        words = zip(*(self.texts(meaning) for meaning in ("service", "kind", "appurtenance")), strict=True)
+        return [columns.service(" ".join(word for word in row if word)) or usual for row in words]
 
     def system(self) -> System:
         """Return the system of the layer: the mapping's, the caller's, what names or values say; else InputError."""
