@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +50,8 @@ def audit(  # noqa: PLR0917  # Typer makes options of them
     """
     from twin.network.audit import audit as audit_network
 
+    if not (math.isfinite(tolerance) and math.isfinite(near)):
+        raise InputError("is no distance", where="--tolerance or --near", expected="metres", code="E_SETTING")
     settings = settings_of(ctx)
     refused = False
     done: list[tuple[Audited, Audit]] = []

@@ -4,6 +4,7 @@ import csv
 import json
 import sqlite3
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import networkx as nx
@@ -46,6 +47,10 @@ COUNTED = (
 )
 
 
+opened = cache(file_network)
+"""Each real file is read once."""
+
+
 def node(name: str, x: float, y: float, **fields) -> Node:
     fields = {"kind": NodeKind.JUNCTION, "system": System.WATER} | fields
     return Node(AssetId(f"f:node:{name}"), fields.pop("label", name), point=Point(x, y), **fields)
@@ -70,34 +75,34 @@ def of(found: Audit, check: Check) -> list[Finding]:
 @pytest.mark.parametrize("name", MEASURED)
 def test_real_sets_give_the_measured_figures(data: Path, name: str) -> None:
     tolerance, near, figures = MEASURED[name]
-    network = file_network(data / "networks" / name)
+    network = opened(data / "networks" / name)
     found = audit(network.nodes, network.links, tolerance=tolerance, near=near, unit_m=network.unit_m)
     assert tuple(found.counts[check] for check in COUNTED) == figures
 
 
 def test_points_on_the_ends_change_none_of_the_measured_figures(data: Path) -> None:
-    lines = file_network(data / "networks/gis/RutlandCity_lines.geojson")
+    lines = opened(data / "networks/gis/RutlandCity_lines.geojson")
     points = GisReader().read(data / "networks/gis/RutlandCity_points.geojson", ReadRequest("points", lines.crs))
     found = audit(tables(points.nodes, [])[0], lines.links, tolerance=0.05)
     assert tuple(found.counts[check] for check in COUNTED) == MEASURED["gis/RutlandCity_lines.geojson"][2]
 
 
 def test_true_clusters_of_the_sewers_are_fewer_than_cells(data: Path) -> None:
-    network = file_network(data / "networks/gis/RutlandCity_lines.geojson")
+    network = opened(data / "networks/gis/RutlandCity_lines.geojson")
     found = audit(network.nodes, network.links, tolerance=0.05, join=Join.CLUSTER)
     assert (found.counts[Check.COMPONENTS], found.counts[Check.DANGLING]) == (448, 894)
 
 
 def test_every_count_is_its_rows(data: Path) -> None:
-    network = file_network(data / "networks/water/ky4_disconnected_pipes.geojson")
+    network = opened(data / "networks/water/ky4_disconnected_pipes.geojson")
     found = audit(network.nodes, network.links, near=3.0, unit_m=network.unit_m)
     assert {check: len(of(found, check)) for check in Check} == dict(found.counts)
 
 
 def test_degrees_are_audited_in_metres_and_feet_in_feet(data: Path) -> None:
-    sewers = file_network(data / "networks/gis/RutlandCity_lines.geojson")
+    sewers = opened(data / "networks/gis/RutlandCity_lines.geojson")
     assert (sewers.crs, sewers.unit) == ("EPSG:32618", "metre")  # longitude 73° W: zone 18
-    mains = file_network(data / "networks/water/ky4_pipes.geojson")
+    mains = opened(data / "networks/water/ky4_pipes.geojson")
     assert (mains.crs, mains.unit) == ("EPSG:3547", "US survey foot")
     assert mains.unit_m == pytest.approx(1200 / 3937)  # the definition of that foot
 
