@@ -32,3 +32,16 @@ def district(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sample_models.district import make
 
     return make(tmp_path_factory.mktemp("district")).parent
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's folder as its first start leaves it: settings, the district's city, its devices registered."""
+    from datetime import UTC, datetime
+
+    from dashboards.demo import DemoFolder
+
+    demo = DemoFolder(tmp_path_factory.mktemp("demo"))
+    settings = demo.configure(port=8350, mqtt_port=1883, seed=7)  # nothing is started on these ports
+    demo.prepare(settings, datetime.now(UTC), lambda _: None)
+    return demo.folder

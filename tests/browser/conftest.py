@@ -66,12 +66,7 @@ class SmallCity:
         (self.folder / "chengmai.toml").write_text(
             f'[city]\ndistrict = "{DISTRICT}"\ntitle = "试验片区"\n', encoding="utf-8"
         )
-        self.settings = load(self.folder / "chengmai.toml")
-        self.engine = connect(self.settings.operations_url())
-        self.registry = Registry(self.engine)
-        self.alarms = AlarmLog(self.engine, SystemClock())
-        self.store = SqliteStore(self.settings.store_url())
-        self.spool = Spool(self.folder / "spool.sqlite")
+        self._connect()
         self._load()
         self.registry.put(
             [
@@ -80,6 +75,14 @@ class SmallCity:
                 self._device("GM-0001", System.GAS, "combustible_gas", "%LEL", 2),
             ]
         )
+
+    def _connect(self) -> None:
+        self.settings = load(self.folder / "chengmai.toml")
+        self.engine = connect(self.settings.operations_url())
+        self.registry = Registry(self.engine)
+        self.alarms = AlarmLog(self.engine, SystemClock())
+        self.store = SqliteStore(self.settings.store_url())
+        self.spool = Spool(self.settings.resolve(self.settings.ingest.spool))
 
     def _device(self, name: str, system: System, quantity: str, unit: str, place: int) -> Device:
         return Device(
@@ -172,6 +175,13 @@ class SmallCity:
         self.store.close()
         self.spool.close()
         self.engine.dispose()
+
+
+class DistrictCity(SmallCity):
+    """The sample district and its devices, in the demo's folder: what `demo_folder` of tests/conftest.py has made."""
+
+    def __post_init__(self) -> None:
+        self._connect()
 
 
 @pytest.fixture
