@@ -199,7 +199,9 @@ def _told_fields(detail: Any) -> Iterable[str]:
     import msgspec
 
     for name, value in msgspec.to_builtins(detail).items():
-        if isinstance(value, list):
+        if name == "rests_on":
+            continue
+        if isinstance(value, (list, tuple)):
             yield from _listed(name, [each if isinstance(each, str) else _first_id(each) for each in value])
         elif isinstance(value, dict):
             yield f"  {name}: {len(value)}"

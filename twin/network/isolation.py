@@ -69,7 +69,6 @@ class Cells:
         state[: len(door_links)][~closable_link[door_links]] = ONE_WAY
         state[np.concatenate((network.shut_link[door_links], network.shut_node[door_nodes]))] = SHUT
         sources = np.unique(node_cell[network.source]).astype(np.int32)
-        none = np.zeros(0, np.int32)
         return Cells(
             node_cell=node_cell,
             link_cell=link_cell,
@@ -85,7 +84,7 @@ class Cells:
             door_ptr=door_ptr,
             doors=doors,
             sources=sources,
-            supplied=reached(sources, none, none, side_ptr, side, door_ptr, doors, state, len(door_links)),
+            supplied=reached(sources, _NONE, _NONE, side_ptr, side, door_ptr, doors, state, len(door_links)),
             scratches=Scratches(count, len(state)),
         )
 
@@ -121,7 +120,7 @@ class Isolation:
     `nodes`, `links`: what is cut off with the asset, the valves inside among it. `valve_nodes`, `valve_links`: to close
     now. `shut_nodes`, `shut_links`: at its edge and shut already; they must stay so. `passed_nodes`, `passed_links`:
     valves inside that do not move, known or asked. `sources`: nodes inside that feed it and have no valve before them:
-    as long as they run, closing the valves is not enough. `cells` is what `unsupplied` needs.
+    as long as they run, closing the valves is not enough. `cells` and `doors` (to close) are what `unsupplied` needs.
     """
 
     nodes: NDArray[np.int32]
@@ -134,6 +133,7 @@ class Isolation:
     passed_links: NDArray[np.int32]
     sources: NDArray[np.int32]
     cells: NDArray[np.int32]
+    doors: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,12 +166,13 @@ def isolate(network: Network, asset: str, *, stuck: Sequence[str] = ()) -> Isola
     )
     cells.scratches.give(scratch)
     edge = met[met >= 0]
+    closing = edge[cells.state[edge] == CLOSABLE]
     nodes, links = (
         np.concatenate(parts) for parts in zip(cells.members(inside), cells.split(~met[met < 0]), strict=True)
     )
     if node >= 0 and not len(nodes):  # a valve that joins nothing
         nodes = np.array([node], np.int32)
-    valve_nodes, valve_links = cells.split(edge[cells.state[edge] == CLOSABLE])
+    valve_nodes, valve_links = cells.split(closing)
     shut_nodes, shut_links = cells.split(edge[cells.state[edge] == SHUT])
     node_moves = network.usable_node[nodes] & ~np.isin(nodes, [node for node, _ in moveless])
     link_moves = network.usable_link[links] & ~np.isin(links, [link for _, link in moveless])
@@ -186,6 +187,7 @@ def isolate(network: Network, asset: str, *, stuck: Sequence[str] = ()) -> Isola
         passed_links=links[network.valve_link[links] & ~link_moves & ~network.shut_link[links]],
         sources=nodes[network.source[nodes]],
         cells=inside,
+        doors=closing,
     )
 
 
@@ -203,7 +205,7 @@ def unsupplied(network: Network, isolation: Isolation) -> Unsupplied:
     """Return what no source reaches any more once `isolation` is closed; the isolated part is among it."""
     cells = network.once(Cells.of)
     was_supplied = bool(cells.supplied[isolation.cells].any())
-    return _lost(cells, isolation.cells, np.zeros(0, np.int32), was_supplied=was_supplied)
+    return _lost(cells, isolation.cells, isolation.doors, was_supplied=was_supplied)
 
 
 def unsupplied_behind(network: Network, valves: Sequence[str]) -> Unsupplied:
@@ -212,16 +214,22 @@ def unsupplied_behind(network: Network, valves: Sequence[str]) -> Unsupplied:
     Anything that is no valve that can be closed is isolated by its own valves first.
     """
     cells = network.once(Cells.of)
-    doors, inside = [], [np.zeros(0, np.int32)]
-    around = [np.zeros(0, np.int32)]
+    around, inside, doors = [_NONE], [_NONE], [_NONE]
     for valve in valves:
-        around.append(cells.around(*network.find(valve)))
-        if (door := cells.door(*network.find(valve))) >= 0 and cells.state[door] != ONE_WAY:
-            doors.append(door)
+        node, link = network.find(valve)
+        around.append(cells.around(node, link))
+        door = cells.door(node, link)
+        if door >= 0 and cells.state[door] != ONE_WAY:
+            doors.append(np.array([door], np.int32))
         else:
-            inside.append(isolate(network, valve).cells)
+            cut = isolate(network, valve)
+            inside.append(cut.cells)
+            doors.append(cut.doors)
     was_supplied = bool(cells.supplied[np.concatenate(around)].any())
-    return _lost(cells, np.concatenate(inside), np.array(doors, np.int32), was_supplied=was_supplied)
+    return _lost(cells, np.concatenate(inside), np.concatenate(doors), was_supplied=was_supplied)
+
+
+_NONE = np.zeros(0, np.int32)
 
 
 def _lost(cells: Cells, gone: NDArray[np.int32], closed: NDArray[np.int32], *, was_supplied: bool) -> Unsupplied:

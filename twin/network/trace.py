@@ -1,7 +1,7 @@
 """Traces over the network as it stands: connected, upstream, downstream, the shortest way, loops.
 
-A trace goes through what is open: shut links stop it, a shut node valve is reached and not passed. What is asked is
-always gone out from, shut or not; a link stands for both its ends.
+A trace goes through what is open: shut links stop it, a shut node valve is reached and not passed, but what is asked is
+always gone out from. A link stands for both its ends.
 
 **Which way it flows.** In drainage and rain a link flows from its start to its end, as its file says. Pressure networks
 (gas, water, heat) state no direction: there the flow is inferred, from the end of a link that lies nearer to a source
@@ -235,7 +235,8 @@ def _ends_of(network: Network, link: int, mode: int) -> tuple[int, int]:
     way = network.once(flow)[link]
     if way == 0:
         return (-1, -1) if mode == walk.ALONG else (start, end)
-    return (end if (way == 1) == (mode == walk.ALONG) else start), -1
+    begin = end if (way == 1) == (mode == walk.ALONG) else start
+    return begin, begin
 
 
 def _walked(

@@ -108,9 +108,9 @@ def walked(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return the nodes and links that a walk from the nodes `first` and `second` meets, in the order of breadth.
 
-    `second` may be -1, then there is only `first`. `ways` (m,): 1 a link flows from its start to its end, -1 back, 0 it
-    is not taken. The walk goes out from where it begins even where that is shut, reaches other shut nodes and stops
-    there. `stamp` and `room` are a scratch's.
+    `second` may be -1: then `first` is asked itself, and gone out from even where it is shut. Any other shut node is
+    reached and not passed. `ways` (m,): 1 a link flows from its start to its end, -1 back, 0 it is not taken. `stamp`
+    and `room` are a scratch's.
     """
     n, m = len(shut_node), len(ways)
     node_seen, link_seen = room[:n], room[n : n + m]
@@ -120,11 +120,10 @@ def walked(
     if second >= 0 and second != first:
         nodes[1], node_seen[second] = second, stamp
         count = 2
-    begun = count
     while at < count:
         node = nodes[at]
         at += 1
-        if at > begun and shut_node[node]:
+        if shut_node[node] and (at > 1 or second >= 0):
             continue
         for i in range(indptr[node], indptr[node + 1]):
             link = edge[i]
@@ -211,6 +210,7 @@ def shortest(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], float]:
     """Return the nodes and links, in order, of the shortest way from a node of `first` to one of `last`, its length.
 
+    One `first` is asked itself and gone out from though it be shut; of several, the ends of a link, only open ones are.
     Where `last` is empty any node of `goal` (n,) will do. The link `without` is not used (-1: all are); `ways` as of
     `walked`. No way: empty arrays and infinity. `stamp` and `node_seen` (at least n) are a scratch's; memory that is
     not written costs nothing.
@@ -230,7 +230,7 @@ def shortest(
             arrived = arrived or each == node
         if arrived:
             return *_way(node, came, via), here
-        if shut_node[node] and via[node] >= 0:
+        if shut_node[node] and (via[node] >= 0 or len(first) > 1):
             continue
         for i in range(indptr[node], indptr[node + 1]):
             link, other = edge[i], neighbour[i]
