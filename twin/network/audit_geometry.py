@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,70 +28,83 @@ _SOURCES = frozenset((NodeKind.RESERVOIR, NodeKind.TANK, NodeKind.SOURCE))
 _OUTFALLS = frozenset((NodeKind.OUTFALL,))
 
 
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """Links that hang together, the group with most links first.
+
+    The group of each node (-1 without links); by group how many links, how long together, and which link comes first.
+    """
+
+    of_node: NDArray[np.int64]
+    links: NDArray[np.int64]
+    length_m: NDArray[np.float64]
+    first: NDArray[np.int64]
+
+    @staticmethod
+    def of(subject: Subject) -> _Groups:
+        topology = subject.topology
+        count, group = topology.components()
+        end = np.maximum(topology.start, topology.end)
+        rows = np.flatnonzero(end >= 0)
+        links = np.bincount(group[end[rows]], minlength=count)
+        rank = np.empty(count, dtype=np.int64)
+        rank[np.argsort(-links, kind="stable")] = np.arange(count)
+        of_node = np.where(group >= 0, rank[group] if count else -1, -1)
+        of_link = of_node[end[rows]]
+        metres = np.bincount(of_link, np.nan_to_num(subject.length_m[rows]), minlength=count)
+        first = rows[np.unique(of_link, return_index=True)[1]]
+        return _Groups(of_node, np.sort(links)[::-1], metres.astype(np.float64), first)
+
+
 def groups(subject: Subject) -> list[Finding]:
     """Return the groups of links that hang together, largest first, and those that no source or outfall is in."""
-    count, group = subject.topology.components()
-    topology = subject.topology
-    of_link = np.where(topology.start >= 0, group[topology.start], group[topology.end])
-    of_link[(topology.start < 0) & (topology.end < 0)] = -1
-    kept = of_link >= 0
-    links = np.bincount(of_link[kept], minlength=count)
-    metres = np.bincount(of_link[kept], np.nan_to_num(subject.length_m[kept]), minlength=count)
-    order = np.argsort(-links, kind="stable")
-    numbers, first = np.unique(of_link[kept], return_index=True)
-    assert len(numbers) == count
-    first = np.flatnonzero(kept)[first][order]
+    found = _Groups.of(subject)
+    count = len(found.links)
     rows = findings(
         Check.COMPONENTS,
-        [Severity.INFO if place == 0 else Severity.WARNING for place in range(count)],
-        [str(subject.links["asset"][row]) for row in first.tolist()],
-        subject.middle(first),
+        [Severity.INFO if number == 0 else Severity.WARNING for number in range(count)],
+        subject.links["asset"][found.first].tolist(),
+        subject.middle(found.first),
         [
-            f"group {place} of {count}: {links[number]} links, {metres[number]:.0f} m"
-            for place, number in enumerate(order.tolist(), start=1)
+            f"group {number} of {count}: {links} links, {metres:.0f} m"
+            for number, (links, metres) in enumerate(zip(found.links, found.length_m, strict=True), start=1)
         ],
-        values=links[order],
+        values=found.links,
     )
-    return rows + _isolated(subject, group, order, first, links)
+    return rows + _isolated(subject, found)
 
 
-def _isolated(
-    subject: Subject,
-    group: NDArray[np.int64],
-    order: NDArray[np.int64],
-    first: NDArray[np.int64],
-    links: NDArray[np.int64],
-) -> list[Finding]:
-    kinds, systems = subject.nodes["kind"], subject.nodes["system"]
-    feeds = np.array(
-        [kind in (_OUTFALLS if system in DRAINS else _SOURCES) for kind, system in zip(kinds, systems, strict=True)],
-        dtype=bool,
-    )
-    fed = np.isin(np.arange(len(order)), group[: len(feeds)][feeds])
-    known = set(systems[feeds].tolist())
-    of_first = subject.links["system"][first]
-    assets = subject.links["asset"][first]
-    alone = [
-        (str(assets[place]), first[place], links[number], _feed(of_first[place]))
-        for place, number in enumerate(order.tolist())
-        if of_first[place] in known and not fed[number]
+def _isolated(subject: Subject, found: _Groups) -> list[Finding]:
+    """Return groups without a source or outfall, and the systems of which none is known at all."""
+    kinds, systems = subject.nodes["kind"].tolist(), subject.nodes["system"].tolist()
+    feeds = [
+        row
+        for row, (kind, system) in enumerate(zip(kinds, systems, strict=True))
+        if kind in (_OUTFALLS if system in DRAINS else _SOURCES)
     ]
-    without = {system: place for place, system in reversed(list(enumerate(of_first.tolist()))) if system not in known}
-    rows = findings(
+    fed = np.isin(np.arange(len(found.first)), found.of_node[feeds])
+    known = {systems[row] for row in feeds}
+    of_group = subject.links["system"][found.first].tolist()
+    asked = np.array([system in known for system in of_group], dtype=bool)
+    alone = np.flatnonzero(asked & ~fed)
+    unknown = np.array([of_group.index(system) for system in dict.fromkeys(of_group) if system not in known], np.int64)
+    assets = subject.links["asset"][found.first]
+    return findings(
         Check.ISOLATED,
         Severity.WARNING,
-        [asset for asset, *_ in alone],
-        subject.middle(np.array([row for _, row, _, _ in alone], dtype=np.int64)),
-        [f"{count} links are joined to no {feed}" for *_, count, feed in alone],
-        values=[int(count) for *_, count, _ in alone],
-    )
-    places = list(without.values())
-    return rows + findings(
+        assets[alone].tolist(),
+        subject.middle(found.first[alone]),
+        [f"{found.links[group]} links are joined to no {_feed(of_group[group])}" for group in alone.tolist()],
+        values=found.links[alone],
+    ) + findings(
         Check.ISOLATED,
         Severity.INFO,
-        [str(assets[place]) for place in places],
-        subject.middle(first[places]),
-        [f"no {_feed(system)} of {system} is known: no group can be told to have one" for system in without],
+        assets[unknown].tolist(),
+        subject.middle(found.first[unknown]),
+        [
+            f"no {_feed(of_group[group])} of {of_group[group]} is known: no group can be told to have one"
+            for group in unknown.tolist()
+        ],
     )
 
 
