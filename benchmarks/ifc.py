@@ -29,8 +29,6 @@ import ifcopenshell
 import ifcopenshell.geom
 import ifcopenshell.util.element
 
-from twin.city import City
-from twin.load import load
 from twin.model import Model, ReadRequest
 from twin.readers.ifc_file import quiet_stdout
 from twin.workers import read
@@ -67,6 +65,8 @@ def bare(path: Path) -> int:
 
 def whole(path: Path) -> int:
     """Load `path` as a warm worker and the city do; return the number of products meshed."""
+    from twin.city import City  # workers import this module too, and need no city
+
     outcome = read(path, ReadRequest(path.name, CITY_CRS))
     model: Model | None = pickle.loads(pickle.dumps(outcome.model, pickle.HIGHEST_PROTOCOL))
     if model is None:
@@ -113,6 +113,9 @@ def in_parallel(paths: Sequence[Path], rounds: int) -> dict[str, Any]:
 
 def _loaded(paths: Sequence[Path], workers: int) -> tuple[float, float]:
     """Load `paths` into a new city; return wall seconds, and processor seconds of this process and its workers."""
+    from twin.city import City
+    from twin.load import load
+
     with tempfile.TemporaryDirectory() as folder:
         city = Path(folder) / "city.gpkg"
         City.create(city, CITY_CRS).close()
