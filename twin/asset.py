@@ -232,5 +232,9 @@ class Zone:
     properties: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
 
 
+FREE_PORTS = "Ports.Free"
+"""Property of an element that keeps its ports without a partner: ``SINK 540507.468 3350193.236 6.980``, flow direction,
+easting, northing and height where the element has its place; several are parted by ``; ``."""
+
 Asset: TypeAlias = Building | Storey | Space | Element | Node | Link | Zone
 """Whatever has an id in the city."""

@@ -21,6 +21,7 @@ from twin.asset import AssetId, System
 from twin.city import City, Stored
 from twin.errors import BusyError, InputError
 from twin.model import ColumnMapping, Decision, Issue, Model, ReadRequest
+from twin.network.joints import Joint, joints
 from twin.readers import reader_for
 from twin.readers.gis import with_ends
 from twin.receipt import Receipt, receipt, refusal
@@ -89,7 +90,9 @@ def load(
     target = _Target(city_path, crs, at, tolerance_m=tolerance_m, waiting=waiting)
     with target, Workers(workers, timeout_s) as pool:
         loading = _Loading(target, pool, request, progress=progress or _silently, total=len(files))
-        return loading.run([(file, source or file.name) for file in files], workers)
+        receipts = loading.run([(file, source or file.name) for file in files], workers)
+        target.join_models()
+        return receipts
 
 
 def expand(paths: Sequence[Path], city_path: Path | None = None) -> list[Path]:
@@ -168,6 +171,15 @@ class _Target:
             ready = _repaired(self._city, ready, self._tolerance_m, doubts)
         ready = dataclasses.replace(ready, issues=[*model.issues, *doubts])
         return ready, self._store(self._city, ready, path, digest)
+
+    def join_models(self) -> None:
+        """Join the building models of the city to its networks anew, where that changes anything."""
+        if self._city is None:
+            return
+        found = joints(self._city)
+        known = self._city.table("joints")[[field.name for field in dataclasses.fields(Joint)]]
+        if list(known.itertuples(index=False, name=None)) != [dataclasses.astuple(joint) for joint in found]:
+            self._city.put_joints(found)
 
     def _store(self, city: City, model: Model, path: str, digest: str) -> Stored:
         try:

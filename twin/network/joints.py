@@ -20,7 +20,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from twin.asset import AssetId, Attribute, NodeKind, System
+from twin.asset import FREE_PORTS, AssetId, Attribute, NodeKind, System
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 REACH_M = 25.0
 """How far a riser may lie from the building connection. No standard: half the length of a block of flats."""
 STATED = "stated"
-FREE_PORTS = "Ports.Free"
-"""Property in which the reader keeps an element's ports without a partner: ``SINK 540507.468 3350193.236 6.980``,
-flow direction, easting, northing and height in the city's coordinates; several are parted by semicolons."""
 
 _NODE_PROPERTIES = frozenset(("node", "networknode", "connectionnode"))
 _SURE, _NO_PORT, _NO_SYSTEM, _NO_DIAMETER, _TOO_WIDE = 0.9, 0.8, 0.6, 0.85, 0.6
@@ -172,12 +169,11 @@ def _run_bores(elements: pd.DataFrame, runs: Mapping[AssetId, int]) -> dict[int,
 
 
 def _ends(nodes: pd.DataFrame, bores: Mapping[AssetId, tuple[float, int]]) -> dict[System, pd.DataFrame]:
-    """Return the nodes of each system where a building may be joined: customers, meters and ends of the network."""
+    """Return the nodes of each system where a building may be joined: customers, meters, ends of pipes, manholes."""
     degree = nodes["asset"].map({node: degree for node, (_, degree) in bores.items()})
     kinds = nodes["kind"]
-    ends = kinds.isin((NodeKind.CUSTOMER, NodeKind.METER)) | (
-        kinds.isin((NodeKind.JUNCTION, NodeKind.MANHOLE)) & (degree == 1)
-    )
+    ends = kinds.isin((NodeKind.CUSTOMER, NodeKind.METER)) | ((kinds == NodeKind.JUNCTION) & (degree == 1))
+    ends |= kinds == NodeKind.MANHOLE  # the drain of one house runs through the manhole of the next
     ours = nodes[ends & nodes["service"].ne("storm").fillna(value=True)]
     return {System(str(system)): group for system, group in ours.groupby("system")}
 

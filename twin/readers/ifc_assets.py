@@ -14,7 +14,7 @@ from ifcopenshell import entity_instance
 from numpy.typing import NDArray
 from shapely import MultiPolygon, Point, Polygon
 
-from twin.asset import AssetId, Attribute, Building, Element, Space, Storey, asset_id
+from twin.asset import FREE_PORTS, AssetId, Attribute, Building, Element, Space, Storey, asset_id
 from twin.errors import InputError
 from twin.georeference import Frame
 from twin.readers.ifc_geometry import Geometry
@@ -114,9 +114,22 @@ def _element(content: IfcContent, entity: entity_instance, guids: Mapping[StepId
         materials=content.said.materials_of(entity),
         classifications=content.said.classifications_of(entity),
         connects=tuple(asset_id(content.source, "element", guids[other]) for other in neighbours if other in guids),
-        properties=content.said.of(entity),
+        properties={**content.said.of(entity), **_free_ports(content, entity)},
         units=content.said.units_of(entity),
     )
+
+
+def _free_ports(content: IfcContent, entity: entity_instance) -> dict[str, Attribute]:
+    """Return the ports of `entity` without a partner as its property FREE_PORTS, where it has any with a place."""
+    said: list[str] = []
+    for port in content.connections.free.get(entity.id(), ()):
+        origin = content.origin(port)
+        origin = content.origin(entity) if origin is None else origin
+        if origin is not None:
+            easting, northing, height = content.frame.apply(origin.reshape(1, 3))[0]
+            flow = getattr(port, "FlowDirection", None) or "NOTDEFINED"
+            said.append(f"{flow} {easting:.3f} {northing:.3f} {height:.3f}")
+    return {FREE_PORTS: "; ".join(said)} if said else {}
 
 
 def _predefined_type(entity: entity_instance, kind: entity_instance | None) -> str | None:

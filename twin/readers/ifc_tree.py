@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ifcopenshell
@@ -56,9 +56,13 @@ def tree(file: ifcopenshell.file) -> Tree:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Elements joined through ports, by step id; how many ports and joints the file states."""
+    """Elements joined through ports, by step id; how many ports and joints the file states.
+
+    `free` are an element's ports without a partner: where it goes on outside the model, or ends.
+    """
 
     neighbours: Mapping[StepId, Iterable[StepId]]
+    free: Mapping[StepId, Sequence[entity_instance]]
     ports: int
     joints: int
 
@@ -75,9 +79,16 @@ def connections(file: ifcopenshell.file) -> Connections:
                 owners.setdefault(child.id(), relation.RelatingObject.id())
     neighbours: defaultdict[StepId, dict[StepId, None]] = defaultdict(dict)  # a dict keeps the file's order
     joints = file.by_type("IfcRelConnectsPorts")
+    taken: set[StepId] = set()
     for relation in joints:
+        taken.update(port.id() for port in (relation.RelatingPort, relation.RelatedPort) if port is not None)
         ends = [owners.get(port.id()) for port in (relation.RelatingPort, relation.RelatedPort) if port is not None]
         if len(ends) == 2 and ends[0] is not None and ends[1] is not None and ends[0] != ends[1]:
             neighbours[ends[0]][ends[1]] = None
             neighbours[ends[1]][ends[0]] = None
-    return Connections(neighbours, len(file.by_type("IfcPort")), len(joints))
+    ports = file.by_type("IfcPort")
+    free: defaultdict[StepId, list[entity_instance]] = defaultdict(list)
+    for port in ports:
+        if port.id() in owners and port.id() not in taken:
+            free[owners[port.id()]].append(port)
+    return Connections(neighbours, free, len(ports), len(joints))
