@@ -252,3 +252,10 @@ def test_real_sets_hang_together_better_and_a_second_repair_finds_nothing(data: 
         assert after_s.counts[check] < before_s.counts[check]
     metres = [sum(link.line.length for link in model.links) for model in (found, after)]
     assert metres[0] == pytest.approx(metres[1], abs=sum(2 * row.moved_m for row in after.repairs) + 1e-6)
+
+
+def test_nodes_that_are_drawn_nowhere_are_joined_to_by_nothing() -> None:
+    empty = replace(node("N", 0, 0), point=Point())
+    found = mended(empty, link("a", (0, 0), (9, 0)), others=(replace(empty, id=AssetId("g:node:N")),))
+    assert found.nodes[0] == empty
+    assert found.links[0].start == "f:node:at-0.000-0.000"
