@@ -26,7 +26,6 @@ from twin.city_file import city_crs
 from twin.errors import CrsError, InputError, UnknownError
 from twin.model import Decision, Model
 from twin.network import ValveState
-from twin.network.joints import Joint
 from twin.placing import Placing
 from twin.sources import Mesh, SourceRow
 from twin.zoning import zone_nodes
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 
     import geopandas as gpd
     import pandas as pd
+
+    from twin.network.joints import Joint
 
 __all__ = ["City", "Mesh", "SourceRow", "Stored", "city_crs"]
 

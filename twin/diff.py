@@ -15,9 +15,10 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from twin import records
-from twin.asset import Asset, AssetId
+from twin.asset import Asset, AssetId, Element
 from twin.matching import GEOMETRIES, MATCH_M, REFERENCES, Match, geometry_of, kind_of, matched
 from twin.model import Model
+from twin.shape import Shape, shapes
 
 __all__ = ["MATCH_M", "MOVED_M", "Change", "Difference", "Item", "Pair", "difference"]
 
@@ -29,7 +30,10 @@ _NOT_COMPARED = frozenset(("id", "guid", "zone"))
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field that says something else; of a property ``properties.{Set.Property}``. None: it was not there."""
+    """One field that says something else; of a property ``properties.{Set.Property}``. None: it was not there.
+
+    ``shape`` is that of the element's mesh, wherever it stands (`twin.shape.Shape`).
+    """
 
     field: str
     before: Any
@@ -136,8 +140,12 @@ def difference(old: Model, new: Model) -> Difference:
         removed += [_item(table, asset) for row, asset in enumerate(before) if row not in olds]
         added += [_item(table, asset) for row, asset in enumerate(after) if row not in news]
     moves = _moves([(was, now) for _, was, now, _ in found])
+    meshes = ({}, {}) if old.mesh == new.mesh else (shapes(old.mesh), shapes(new.mesh))
     pairs = [
-        Pair(table, was.id, now.id, kind_of(now), now.name, by, moved_m, tuple(_changes(was, now, known)))
+        Pair(
+            *(table, was.id, now.id, kind_of(now), now.name, by, moved_m),
+            (*_changes(was, now, known), *_reshaped(was, now, meshes)),
+        )
         for (table, was, now, by), moved_m in zip(found, moves, strict=True)
     ]
     return Difference(new.source, added, removed, pairs)
@@ -188,6 +196,17 @@ def _is_same(name: str, before: Any, after: Any, known: Mapping[AssetId, AssetId
     if name == "connects":
         return {known.get(each, each) for each in before} == set(after)
     return _equal(before, after)
+
+
+def _reshaped(old: Asset, new: Asset, meshes: tuple[Mapping[str, Shape], Mapping[str, Shape]]) -> Iterator[Change]:
+    """Yield how the mesh of an element changed beyond its place: the fields of `twin.shape.Shape`."""
+    if not (isinstance(old, Element) and isinstance(new, Element)):
+        return
+    before, after = meshes[0].get(old.guid), meshes[1].get(new.guid)
+    if before is None and after is None:
+        return
+    if before is None or after is None or not before.is_like(after):
+        yield Change("shape", before and dataclasses.asdict(before), after and dataclasses.asdict(after))
 
 
 def _entries(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:

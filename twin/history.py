@@ -36,7 +36,7 @@ FORMER_MESHES = Table("former_meshes", (("sha256", "TEXT NOT NULL"), ("glb", "BL
 TABLES = (REVISIONS, FORMER_MESHES)
 
 _LEVEL = 1
-"""zlib's level: 6 saves a tenth and takes three times as long (measured on the sample district and office_a)."""
+"""zlib's level: 6 saves a tenth and takes twice as long (measured on the sample district)."""
 
 
 def revisions(db: sqlite3.Connection, source: str) -> list[SourceRow]:

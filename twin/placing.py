@@ -202,7 +202,8 @@ def holds(placing: Placing, stated: Placement) -> bool:
 def place(city: City, source: str, placing: Placing | None, at: datetime, by: str) -> Stored:
     """Put `source` where `placing` says, or with None back to where its file puts it: a new revision either way.
 
-    Raises UnknownError where there is no such source, InputError E_PLACEMENT where no decision could be taken back.
+    Building models are joined to the networks anew: what meets has moved. Raises UnknownError where there is no such
+    source, InputError E_PLACEMENT where no decision could be taken back or the place is outside the city's zone.
     """
     row = city.revisions(source)[-1]
     model = as_stated(city, source)
@@ -215,7 +216,11 @@ def place(city: City, source: str, placing: Placing | None, at: datetime, by: st
         placing = replace(former, decided=at, by=by, why="withdrawn", origin=None)
     else:
         model = placed(model, placing, city.crs or placing.crs)
-    return city.replace(model, at, path=row.path, sha256=row.sha256, placing=placing)
+    stored = city.replace(model, at, path=row.path, sha256=row.sha256, placing=placing)
+    from twin.network.joints import joints  # noqa: PLC0415  # pandas and scipy, which no other use of a city needs
+
+    city.put_joints(joints(city))
+    return stored
 
 
 def as_stated(city: City, source: str) -> Model:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dashboards.moment import moment
 from dashboards.settings import settings_of
 from twin.errors import InputError, UnknownError
 
@@ -65,24 +65,12 @@ def _row(city: City, source: str, asked: str) -> SourceRow:
     if asked.isdecimal():
         found = next((row for row in rows if row.revision == int(asked)), None)
     else:
-        at = _time(asked)
+        at = moment(asked, "diff", "a revision, or a time such as 2026-01-01T00:00+08:00")
         found = next((row for row in reversed(rows) if row.loaded <= at), None)
     if found is None:
         known = ", ".join(_named(row) for row in rows)
         raise UnknownError(f"no revision {asked!r} of {source}", where=str(city.path), expected=known)
     return found
-
-
-def _time(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise InputError(
-            f"{text!r} is no revision", where="diff", expected="a number, or a time such as 2026-01-01T00:00+08:00"
-        )
-    return at
 
 
 def _before(city: City, row: SourceRow) -> SourceRow:

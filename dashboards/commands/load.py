@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dashboards.moment import moment
 from dashboards.settings import Settings, clock_of, settings_of
 from twin.asset import System
 
@@ -92,6 +93,9 @@ def _followed(settings: Settings, city: Path, receipt: Receipt) -> Bindings | No
 def sources(
     ctx: typer.Context,
     source: Annotated[str | None, typer.Option(help="Every revision of this one.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="As the city was at a time (ISO 8601 with offset).", show_default="now")
+    ] = None,
     city: Annotated[Path | None, _CITY] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
@@ -100,7 +104,10 @@ def sources(
 
     from twin.city import City
 
-    with City.open(_city_path(settings_of(ctx), city)) as opened:
+    with ExitStack() as stack:
+        opened = stack.enter_context(City.open(_city_path(settings_of(ctx), city)))
+        if as_of:
+            opened = stack.enter_context(opened.as_of(moment(as_of, "--as-of")))
         rows = opened.revisions(source) if source else opened.sources()
         if as_json:
             for row in rows:

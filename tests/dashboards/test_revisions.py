@@ -1,7 +1,7 @@
 """`chengmai diff` and `chengmai place`, and the devices that follow a renewed model."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -101,6 +101,17 @@ def test_difference_is_told_to_people_and_to_machines(town: Path) -> None:
     assert "changed           1: 1 service" in run("diff", "town.inp", "2", "1").stdout
     assert "the same" in run("diff", "town.inp", "2", "2").stdout
     assert run("sources", "--source", "town.inp").stdout.count("revision ") == 2
+
+
+def test_sources_of_a_time_are_those_that_stood_then(town: Path) -> None:
+    run("load", town, "--crs", "4549")
+    before = datetime.now(UTC).isoformat()
+    town.write_text(town.read_text("utf-8").replace("P1", "MAIN"), "utf-8")
+    run("load", town, "--crs", "4549")
+    assert "revision 1 of" in run("sources", "--as-of", before).stdout
+    assert "revision 2 of" in run("sources").stdout
+    assert "town.inp" not in run("sources", "--as-of", "2020-01-01T00:00Z").stdout
+    assert isinstance(run("sources", "--as-of", "noon").exception, InputError)
 
 
 def test_revision_that_is_none_is_told(town: Path) -> None:

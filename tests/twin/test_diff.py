@@ -1,13 +1,15 @@
 """Differences of revisions: what was renewed is told, a re-export with new ids is no difference."""
 
+import itertools
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import ifcopenshell
 import ifcopenshell.guid
+import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -22,6 +24,7 @@ from twin.matching import MATCH_M, Match
 from twin.model import Model, ReadRequest
 from twin.readers.epanet import EpanetReader
 from twin.readers.ifc import IfcReader
+from twin.writers.glb import Surface, glb
 
 
 def read(path: Path) -> Model:
@@ -259,6 +262,40 @@ def test_matching_a_crowd_at_one_place_is_no_quadratic_work() -> None:
     assert found.is_empty
     names = {each.id: each.name for each in (*crowd, *again)}
     assert all(names[old] == names[new] for old, new in found.reidentified.items())
+
+
+def meshed(boxes: Mapping[str, tuple[float, ...]]) -> bytes:
+    """Return a GLB of a box an element: least corner and size, x y z each."""
+    surfaces = []
+    for number, (x, y, z, *size) in enumerate(boxes.values()):
+        corners = np.array([x, y, z]) + list(itertools.product(*((0.0, side) for side in size)))
+        quads = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
+        triangles = np.array([corner for a, b, c, d in quads for corner in ((a, b, c), (a, c, d))], np.int32)
+        surfaces.append(Surface(number, (1, 1, 1, 1), corners, np.tile((0.0, 0.0, 1.0), (8, 1)), triangles))
+    made = glb(surfaces, [(guid, "IfcWall", guid) for guid in boxes])
+    assert made is not None
+    return made
+
+
+def test_wall_that_is_built_otherwise_is_changed_and_one_that_moved_is_not() -> None:
+    """The origin of the mesh moves too, as with a new wing: only sizes count. Areas of boxes by hand."""
+    walls = [element(n, (n, 0.0, 0.0), "IfcWall", f"wall {n}") for n in range(3)]
+    guids = [each.guid for each in walls]
+    old = dict(zip(guids, [(0, 0, 0, 4, 0.3, 3), (9, 0, 0, 4, 0.3, 3), (20, 0, 0, 4, 0.3, 3)], strict=True))
+    new = dict(zip(guids, [(50, 9, 1, 4, 0.3, 3), (59, 9, 1, 5, 0.3, 3), (71, 9, 1, 4, 0.3, 3)], strict=True))
+    models = [Model("m", "t", PLACED, elements=walls, mesh=meshed(boxes)) for boxes in (old, new)]
+    found = difference(*models)
+    [pair] = found.changed
+    assert pair.new == walls[1].id
+    [change] = pair.changes
+    assert change.field == "shape"
+    assert (change.before["x_m"], change.after["x_m"]) == (4.0, 5.0)
+    assert change.before["area_m2"] == pytest.approx(2 * (4 * 0.3 + 4 * 3 + 0.3 * 3))
+    assert change.after["area_m2"] == pytest.approx(2 * (5 * 0.3 + 5 * 3 + 0.3 * 3))
+    bare = difference(models[0], replace(models[0], mesh=meshed({guids[0]: old[guids[0]]})))
+    assert {pair.new: [(each.field, each.after) for each in pair.changes] for pair in bare.changed} == {
+        wall.id: [("shape", None)] for wall in walls[1:]
+    }
 
 
 def test_move_is_measured_in_space_and_along_lines() -> None:
