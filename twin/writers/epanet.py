@@ -14,7 +14,7 @@ from twin.model import Model
 from twin.readers.epanet import SECTIONS, Units, units_of
 from twin.readers.inp import Inp, parse_inp
 from twin.writers import inp
-from twin.writers.inp import Remainder, Row, Written, number, numeric, section, word
+from twin.writers.inp import LONGEST_NAME, Remainder, Row, Written, number, numeric, section, word
 
 ROUGHNESS = 130.0
 """Hazen-Williams coefficient of a pipe that has none: new cast iron (User Manual, table 3.2)."""
@@ -23,7 +23,6 @@ TANK_M = {"initial_level_m": 1.0, "minimum_level_m": 0.0, "maximum_level_m": 2.0
 PUMP_KW = "1"
 SHORTEST_M = 0.01
 """The engine refuses a pipe without length."""
-LONGEST_NAME = 31
 
 _DEFAULT = """[TITLE]
 Written by Chengmai

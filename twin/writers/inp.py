@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ FIRST = ("", "TITLE")
 """Sections of the remainder that stand before the network's; EPANET's options may name nodes, and so come after it."""
 DRAWN = frozenset(("LABELS", "BACKDROP", "MAP", "SYMBOLS"))
 """Sections of the remainder that have coordinates of the file's own."""
+
+LONGEST_NAME = 31
+"""Bytes of a name in EPANET (EN_MAXID)."""
 
 _HEADER = re.compile(r"^[ \t]*\[([^\]\n]*)\]?.*$", re.MULTILINE)
 _UNFIT = re.compile(r"[\s;\"\[\]]+")
@@ -101,16 +105,17 @@ def described(row: Row, asset: Node | Link) -> Row:
 def names(assets: Iterable[Node | Link], fit: Callable[[str], str], key: Callable[[str], str]) -> dict[AssetId, str]:
     """Return a name for each asset that is its own under `key`: the asset's name as `fit` makes it fit for the engine.
 
-    A name that is taken gets a number.
+    A name that is taken gets a number, within as many bytes as EPANET takes.
     """
     given: dict[AssetId, str] = {}
     taken: set[str] = set()
+    counts: Counter[str] = Counter()
     for asset in assets:
         name = wanted = fit(asset.name or asset.id)
-        count = 1
         while key(name) in taken:
-            count += 1
-            name = fit(f"{wanted[:24]}_{count}")
+            counts[wanted] += 1
+            number = f"_{counts[wanted] + 1}"
+            name = wanted.encode()[: LONGEST_NAME - len(number)].decode(errors="ignore") + number
         taken.add(key(name))
         given[asset.id] = name
     return given

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -135,6 +136,21 @@ def test_a_network_of_any_source_becomes_a_file_with_the_same_graph(tmp_path_fac
     }
     lengths = sorted(link.line.length for link in model.links if link.kind in (LinkKind.PIPE, LinkKind.SERVICE))
     assert np.allclose(lengths, sorted(link.length_m for link in back.links if link.length_m is not None))
+
+
+def test_long_names_that_are_alike_are_told_apart_within_what_the_engine_takes(tmp_path):
+    nodes = [
+        Node(f"n:node:{n}", "河湾路与望江路交叉口东北角", System.WATER, NodeKind.JUNCTION, Point(n, 0), invert_m=1.0)
+        for n in range(12)
+    ]
+    links = [
+        Link(f"n:link:{n}", "", System.WATER, LinkKind.PIPE, LineString([(n, 0), (n + 1, 0)]), a.id, b.id)
+        for n, (a, b) in enumerate(pairwise(nodes))
+    ]
+    back, _ = again(Model("n", "gis", PLACED, nodes=nodes, links=links), tmp_path)
+    assert len({node.name for node in back.nodes}) == 12
+    assert max(len(node.name.encode()) for node in back.nodes) <= 31
+    assert len(back.links) == 11
 
 
 def test_what_was_taken_as_a_default_or_left_out_is_said():
