@@ -8,6 +8,7 @@ gas come in at a sink, waste leaves at a source. One run has one joint.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ REACH_M = 25.0
 """How far a riser may lie from the building connection. No standard: half the length of a block of flats."""
 STATED = "stated"
 
+_SPEAKS_OF = rf'(?i)node"|"{re.escape(FREE_PORTS)}"'
 _NODE_PROPERTIES = frozenset(("node", "networknode", "connectionnode"))
 _SURE, _NO_PORT, _NO_SYSTEM, _NO_DIAMETER, _TOO_WIDE = 0.9, 0.8, 0.6, 0.85, 0.6
 _WIDER = 0.25
@@ -79,10 +81,13 @@ def joints(city: City, *, reach_m: float = REACH_M) -> list[Joint]:
     with the distance, with an unknown system or diameter, a riser wider
     than its connection, and where the model has no ports.
     """
-    elements = city.table("elements", placed_only=True)
-    nodes = city.table("nodes", placed_only=True)
-    if elements.empty or nodes.empty:
+    counts = city.counts()
+    if not counts["elements"] or not counts["nodes"]:
         return []
+    elements = city.table("elements", placed_only=True)
+    if not (elements["connects"] != "[]").any() and not elements["properties"].str.contains(_SPEAKS_OF).any():
+        return []
+    nodes = city.table("nodes", placed_only=True)
     runs = _runs(elements)
     stated = _stated(elements, nodes)
     settled = {runs[joint.element] for joint in stated if joint.element in runs}
@@ -127,14 +132,15 @@ def _runs(elements: pd.DataFrame) -> dict[AssetId, int]:
 
 
 def _stated(elements: pd.DataFrame, nodes: pd.DataFrame) -> list[Joint]:
-    speaking = elements[elements["properties"].str.contains('node"', case=False, regex=False)]
+    speaking = elements[elements["properties"].str.contains(_SPEAKS_OF)]
     found: list[Joint] = []
     for asset, text, at in zip(speaking["asset"], speaking["properties"], speaking.geometry, strict=True):
         for key, value in _properties(text).items():
             if key.rsplit(".", 1)[-1].casefold() in _NODE_PROPERTIES and value in nodes.index:
                 node = AssetId(str(value))
-                distance = math.nan if at is None else _distance(_xyz(at), _xyz(nodes.geometry.loc[node]))
-                found.append(Joint(node, AssetId(asset), distance, 1.0, f"{STATED}: {key}"))
+                distance = 0.0 if at is None else _distance(_xyz(at), _xyz(nodes.geometry.loc[node]))
+                why = f"{STATED}: {key}{'' if at is not None else ', the element has no place'}"
+                found.append(Joint(node, AssetId(asset), distance, 1.0, why))
     return found
 
 

@@ -129,6 +129,8 @@ def test_the_samples_models_join_where_they_say_they_do(sample_city: City) -> No
     class Silent:
         """The same city, its models silent about their connections."""
 
+        counts = sample_city.counts
+
         def table(self, name: str, **options):
             frame = sample_city.table(name, **options)
             if name != "elements":
