@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 def model(*kinds: LinkKind, system: System = System.WATER, basis: Basis = Basis.STATED) -> Model:
-    """Return a row of links from a source (or to an outfall), 10 m each; a hydrant and a customer are the last nodes."""
+    """Return a row of links from a source (or to an outfall), 10 m each; a hydrant, a customer come last."""
     last = NodeKind.OUTFALL if system is System.DRAINAGE else NodeKind.CUSTOMER
     middle = [NodeKind.HYDRANT if i == len(kinds) - 1 else NodeKind.JUNCTION for i in range(1, len(kinds))]
     first = NodeKind.MANHOLE if system is System.DRAINAGE else NodeKind.RESERVOIR

@@ -7,6 +7,7 @@ from pathlib import Path
 import shapely
 
 from tests.twin.network.networks import Drawn
+from twin.city import City
 from twin.model import Model, ReadRequest
 from twin.readers.epanet import EpanetReader
 from twin.readers.swmm import SwmmReader
@@ -18,6 +19,21 @@ def epanet(path: Path) -> Drawn:
 
 def swmm(path: Path) -> Drawn:
     return rows(SwmmReader().read(path, ReadRequest("t")), "drainage")
+
+
+def of_city(city: City, system: str) -> Drawn:
+    """Return one system of a city's tables as rows."""
+    nodes, links = (table[table["system"] == system] for table in (city.table("nodes"), city.table("links")))
+    kinds = {"tank": "reservoir", "source": "reservoir"}
+    statuses = nodes["status"].fillna("open")
+    node_rows = [
+        (asset, kinds.get(kind, kind), status)
+        for asset, kind, status in zip(nodes["asset"], nodes["kind"], statuses, strict=True)
+    ]
+    lengths = links["length_m"].fillna(links.geometry.length)
+    ways = links["kind"].replace("regulator", "pump")
+    columns = (links["asset"], links["start"], links["end"], ways, links["status"].fillna("open"), lengths)
+    return Drawn(node_rows, list(zip(*columns, strict=True)), system)
 
 
 def rows(model: Model, system: str) -> Drawn:

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.twin.network.files import epanet, of_city
 from tests.twin.network.networks import Drawn, chain, drawn, unhurried
 from tests.twin.network.oracle import Oracle
+from twin.city import City
 from twin.network import ValveState
 from twin.network.graph import Network
 from twin.network.isolation import Isolation, isolate, next_ring, unsupplied, unsupplied_behind
@@ -61,11 +63,18 @@ def test_closing_valves_takes_supply_as_networkx_says(given_: tuple[Drawn, str, 
 
 @pytest.mark.parametrize("name", ["L-TOWN.inp", "CTOWN.inp", "MICROPOLIS_v1.inp"])
 def test_real_networks_are_isolated_as_networkx_does(data: Path, name: str) -> None:
-    from tests.twin.network.files import epanet
-
     drawn_ = epanet(data / "networks" / "water" / name)
     network = drawn_.network()
     for asset in np.random.default_rng(2).choice([row[0] for row in drawn_.links], 4):
+        held_against_networkx(drawn_, network, asset, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["water", "gas"])
+def test_sample_district_is_isolated_as_networkx_does(sample_city: City, system: str) -> None:
+    drawn_ = of_city(sample_city, system)
+    network = Network.of(sample_city.table("nodes"), sample_city.table("links"))  # every system in one
+    for asset in np.random.default_rng(3).choice(drawn_.assets, 6):
         held_against_networkx(drawn_, network, asset, [])
 
 

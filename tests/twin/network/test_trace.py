@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.twin.network.files import epanet, of_city, swmm
 from tests.twin.network.networks import Drawn, chain, drawn, unhurried
 from tests.twin.network.oracle import Oracle
+from twin.city import City
 from twin.errors import UnknownError
 from twin.network import trace
 from twin.network.graph import Network
@@ -123,8 +125,6 @@ def test_unknown_asset_is_said() -> None:
 
 @pytest.mark.parametrize("name", ["Net3.inp", "CTOWN.inp", "L-TOWN.inp", "ky4.inp", "Net6.inp", "MICROPOLIS_v1.inp"])
 def test_real_water_networks_are_traced_as_networkx_does(data: Path, name: str) -> None:
-    from tests.twin.network.files import epanet
-
     drawn_ = epanet(data / "networks" / "water" / name)
     network, oracle = drawn_.network(), Oracle(drawn_)
     both, flow = oracle.both_ways(), oracle.flow()
@@ -138,10 +138,20 @@ def test_real_water_networks_are_traced_as_networkx_does(data: Path, name: str) 
 
 @pytest.mark.parametrize("name", ["bellinge_small.inp", "CoS-Reduced-Inlets.inp", "Example7-Final.inp"])
 def test_real_sewers_are_traced_as_networkx_does(data: Path, name: str) -> None:
-    from tests.twin.network.files import swmm
-
     drawn_ = swmm(data / "networks" / "drainage" / name)
     network, oracle = drawn_.network(), Oracle(drawn_)
     for asset in [row[0] for row in drawn_.nodes]:
         assert met(network, trace.upstream(network, asset)) == oracle.upstream(asset)
         assert met(network, trace.downstream(network, asset)) == oracle.downstream(asset)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["water", "gas", "drainage"])
+def test_sample_district_is_traced_as_networkx_does(sample_city: City, system: str) -> None:
+    drawn_ = of_city(sample_city, system)
+    oracle = Oracle(drawn_)
+    network = Network.of(sample_city.table("nodes"), sample_city.table("links"))  # every system in one
+    for asset in np.random.default_rng(4).choice(drawn_.assets, 8):
+        assert met(network, trace.upstream(network, asset)) == oracle.upstream(asset)
+        assert met(network, trace.downstream(network, asset)) == oracle.downstream(asset)
+        assert met(network, trace.loops(network, asset)) == oracle.looped(asset)
