@@ -228,6 +228,11 @@ def test_the_callers_crs_places_a_model_by_its_world_coordinate_system():
     assert placement.rotation_deg == pytest.approx(12.0, abs=1e-6)
 
 
+def test_a_world_coordinate_system_without_a_turn_is_turned_by_true_north_and_the_convergence():
+    placement, _ = decide(file_crs=GK, world=world((EAST, NORTH, 3.0)), true_north=true_north(20))
+    assert placement.rotation_deg == pytest.approx(20 + convergence(), abs=1e-5)
+
+
 def test_the_distance_of_a_rival_is_the_geodesic():
     longitude, latitude = lonlat()
     placement, _ = decide(conversion(), site_lonlat=(longitude + 0.01, latitude))

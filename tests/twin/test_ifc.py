@@ -193,6 +193,15 @@ def test_a_model_under_a_chinese_name_is_read(tmp_path):
     assert read(Small().save(tmp_path, "河湾新村7幢.ifc")).buildings[0].name == "河湾新村7幢"
 
 
+def test_a_product_with_one_of_its_bodies_only_is_told(tmp_path):
+    small = Small()
+    flat = small.box(1000.0, 0.0, 1000.0).Representations[0]
+    small.slab.Representation.Representations = [*small.slab.Representation.Representations, flat]
+    model = read(small.save(tmp_path))
+    assert model.account["meshed"] == 1
+    assert [(issue.code, issue.guid) for issue in model.issues] == [("W_GEOMETRY", small.slab.GlobalId)]
+
+
 def test_virtual_elements_and_grids_are_reasons_of_their_own(tmp_path):
     small = Small()
     for kind in ("IfcVirtualElement", "IfcAnnotation"):

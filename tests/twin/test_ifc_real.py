@@ -133,6 +133,7 @@ def test_files_without_a_crs_are_not_placed(data, name, level):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_each_of_the_eighteen_files_has_its_receipt(data, tmp_path):
     """The command line as a user types it: sums hold, the two broken files are refused with a code, exit status 1."""
     files = sorted((data / "ifc").glob("*.ifc"))

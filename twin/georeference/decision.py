@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin import crs as crs_of
+from twin.georeference.reading import convergence_deg, unit_m
 from twin.georeference.repair import repaired, suggested
 from twin.georeference.rivals import disagreement, listed, rivals
 from twin.georeference.statements import LARGE_M, MapConversion, Statements
@@ -74,10 +75,19 @@ def _deciding(statements: Statements, file_crs: str | None) -> tuple[MapConversi
         return None, 0
     world = statements.world
     if world is not None and world.large and math.hypot(*statements.anchor[:2]) < LARGE_M:
-        turn = math.radians(world.rotation_deg or statements.true_rotation_deg or 0.0)
+        turn = math.radians(world.rotation_deg or _grid_rotation_deg(statements, file_crs, world.origin))
         return MapConversion(CALLER, file_crs, *world.origin, math.cos(turn), math.sin(turn), map_unit_m=1.0), 40
     # The model's own coordinates are the map's.
     return MapConversion(CALLER, file_crs, 0.0, 0.0, 0.0, map_unit_m=1.0), 30
+
+
+def _grid_rotation_deg(statements: Statements, file_crs: str, origin: tuple[float, float, float]) -> float:
+    """Return the turn that TrueNorth states, from grid east: true north plus the convergence at `origin`."""
+    stated = crs_of.horizontal(crs_of.parse(file_crs))
+    if statements.true_rotation_deg is None or not stated.is_projected:
+        return 0.0
+    point = origin[0] / unit_m(stated), origin[1] / unit_m(stated)
+    return statements.true_rotation_deg + convergence_deg(stated, point)
 
 
 def _peers(statements: Statements, verdict: Verdict, city: City) -> list[str]:

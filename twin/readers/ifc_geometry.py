@@ -7,7 +7,7 @@ meshed once in its own frame and placed by a matrix: with world coordinates the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,10 +104,15 @@ def _barred(file: ifcopenshell.file) -> dict[str, str]:
 
 
 def _without_body(product: entity_instance) -> str:
-    shape = product.Representation
-    if shape is None or not shape.Representations:
+    parts = _representations(product)
+    if not parts:
         return "no representation"
-    return "" if any(_is_body(part) for part in shape.Representations) else "no body"
+    return "" if any(_is_body(part) for part in parts) else "no body"
+
+
+def _representations(product: entity_instance) -> Sequence[entity_instance]:
+    shape = product.Representation
+    return (shape.Representations or ()) if shape is not None else ()
 
 
 def _is_body(part: entity_instance) -> bool:
@@ -120,15 +125,24 @@ def _mesh(file: ifcopenshell.file, todo: Mapping[StepId, entity_instance], resul
     settings = ifcopenshell.geom.settings()
     settings.set("weld-vertices", False)  # noqa: FBT003 - the library's signature; vertices stay apart at edges, so that normals are the kernel's own
     shapes = _Shapes()
-    returned: set[StepId] = set()
+    returned: Counter[StepId] = Counter()
     for shape in _iterate(settings, file, list(todo.values())):
-        returned.add(shape.id)
+        returned[shape.id] += 1
         shapes.take(shape, result)  # a product with two bodies comes twice
     for step, product in todo.items():
-        if step in returned:
+        if returned[step]:
             _count(product, result)
+            _hold_to_bodies(product, returned[step], result)
         else:
             _mesh_alone(settings, product, shapes, result)
+
+
+def _hold_to_bodies(product: entity_instance, returned: int, result: Geometry) -> None:
+    """Tell of a product that is there with some of its bodies only: it counts as meshed all the same."""
+    bodies = sum(part.RepresentationIdentifier == "Body" and _is_body(part) for part in _representations(product))
+    if returned < bodies:
+        missing = f"{product.is_a()}: {bodies - returned} of its {bodies} bodies could not be meshed"
+        result.issues.append(Issue("W_GEOMETRY", missing, _guid(product)))
 
 
 def _iterate(settings: Any, file: ifcopenshell.file, products: list[entity_instance]) -> Iterator[Any]:
