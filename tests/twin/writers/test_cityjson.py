@@ -2,12 +2,13 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
 import pytest
 import shapely
-from cjio import cityjson as cjio
 from hypothesis import given
 from hypothesis import strategies as st
 from shapely.affinity import translate
@@ -96,21 +97,33 @@ def test_the_district_keeps_the_rules_and_every_asset_is_there(models):
     assert sum(written.counts.values()) == len(assets)
 
 
+READ_BACK = """
+import json, sys
+from cjio import cityjson
+with open(sys.argv[1]) as file:
+    read = cityjson.CityJSON(file=file)
+read.check_version()
+answer = {"version": read.get_version(), "epsg": read.get_epsg(), "box": read.calculate_bbox()}
+answer["first level"] = read.number_city_objects_level1()
+answer["superfluous"] = [read.remove_duplicate_vertices(), read.remove_orphan_vertices()]
+print(json.dumps(answer))
+"""
+"""In a process of its own: cjio changes how Python's json writes numbers, for all that is in its process."""
+
+
 def test_cjio_reads_it(models, tmp_path):
     path = tmp_path / "d.city.json"
     with path.open("wb") as stream:
         written = cityjson.write(models, stream, CRS)
-    with path.open() as file:
-        read = cjio.CityJSON(file=file)
-    read.check_version()  # raises where it is not one it knows
-    assert (read.get_version(), read.get_epsg()) == ("2.0", 4549)
+    done = subprocess.run([sys.executable, "-c", READ_BACK, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    read = json.loads(done.stdout.splitlines()[-1])
+    assert (read["version"], read["epsg"]) == ("2.0", 4549)
     bounds = shapely.total_bounds(np.array([link.line for model in models for link in model.links], dtype=object))
-    box = read.calculate_bbox()
-    assert box[0] <= bounds[0] + 1e-3
-    assert box[4] >= bounds[3] - 1e-3
-    first_level = sum(written.counts[table] for table in ("buildings", "nodes", "links", "zones"))
-    assert read.number_city_objects_level1() == first_level
-    assert (read.remove_duplicate_vertices(), read.remove_orphan_vertices()) == (0, 0)
+    assert read["box"][0] <= bounds[0] + 1e-3
+    assert read["box"][4] >= bounds[3] - 1e-3
+    assert read["first level"] == sum(written.counts[table] for table in ("buildings", "nodes", "links", "zones"))
+    assert read["superfluous"] == [0, 0]
 
 
 @st.composite
