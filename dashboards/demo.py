@@ -70,8 +70,9 @@ class DemoFolder:
         self._empty(settings)
         devices = self._register(settings)
         if fresh:
-            say("compiling the detectors …")
+            say("compiling the detectors and the traces …")
             _compile_detectors(devices, at)
+            _compile_traces(settings.resolve(settings.city.file), devices)
             stamp.write_text(wanted, "utf-8")
 
     def _make_district(self, settings: Settings) -> None:
@@ -124,6 +125,20 @@ def _compile_detectors(devices: list[Device], at: datetime) -> None:
     for second in (0, 5):
         now = to_ms(at) + 1000 * second
         pipeline.update(Batch(series, np.full(len(series), now), none, good, none.astype(bool), now))
+
+
+def _compile_traces(path: Path, devices: list[Device]) -> None:
+    """Ask once what an event touches, so that numba keeps those kernels, too: the first operator does not wait."""
+    from twin.city import City  # noqa: PLC0415
+    from twin.trace import Question, Tracer  # noqa: PLC0415
+
+    asked = {System.WATER: Question.IMPACT, System.DRAINAGE: Question.ADJACENCY}
+    with City.open(path) as city:
+        tracer = Tracer(city)
+        for system, question in asked.items():
+            asset = next((device.asset for device in devices if device.system is system and device.asset), None)
+            if asset:
+                tracer.ask(asset, question)
 
 
 def _generator(seed: int) -> str:

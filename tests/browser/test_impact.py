@@ -31,9 +31,11 @@ class Event:
         self.alarms = [self.city.raise_alarm(self.flow, 2, 0.02, 0.01), self.city.raise_alarm(self.nose, 1, 0.6, 0.5)]
         self.server = Server(self.city)
         wait_until(lambda: self.ask("devices"))
+        self.ask(f"devices/{self.flow}/impact")  # a machine that never traced compiles its kernels now
+        self.ask(f"devices/{self.nose}/adjacency")
 
     def ask(self, path: str) -> Any:
-        with urlopen(f"{self.server.url}api/v1/{path}", timeout=120) as answer:
+        with urlopen(f"{self.server.url}api/v1/{path}", timeout=300) as answer:
             return json.load(answer)
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ def ask(demo_folder: Path) -> Iterator[Ask]:
     def asking(path: str, **more: Any) -> tuple[int, Any]:
         query = "&".join(f"{name}={quote(each)}" for name, value in more.items() for each in value)
         try:
-            with urlopen(f"{server.url}api/v1/{path}?{query}", timeout=120) as answer:
+            with urlopen(f"{server.url}api/v1/{path}?{query}", timeout=300) as answer:
                 return answer.status, json.load(answer)
         except HTTPError as error:
             return error.code, json.load(error)
