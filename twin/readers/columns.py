@@ -165,6 +165,7 @@ _SYSTEM_CODES = (
     (System.WATER, {"js"}),
 )
 _SIZE = re.compile(r"^\s*(?:DN|D|Φ|φ)?\s*(\d+(?:\.\d+)?)\s*(?:[xX×*]\s*(\d+(?:\.\d+)?))?\s*(?:mm)?\s*$")
+_YEAR = re.compile(r"\s*(1[89]\d\d|20\d\d)(?!\d)")
 _LARGEST_M = 3.0
 _INCH_STEP = 1 / 8
 _SMALLEST_MM, _LARGEST_INCHES = 15.0, 144.0
@@ -303,8 +304,13 @@ def years(values: pd.Series) -> list[int | None]:
     >>> years(pd.Series(["2004-05-01", 1998, 0, None]))
     [2004, 1998, None, None]
     """
-    found = values.astype(str).str.extract(r"^\s*(1[89]\d\d|20\d\d)(?!\d)", expand=False)
-    return [int(year) if isinstance(year, str) else None for year in found]
+    return [year(str(value)) for value in values.tolist()]
+
+
+def year(word: str) -> int | None:
+    """Return the year that a word begins with, None where it begins with none between 1800 and 2100."""
+    found = _YEAR.match(word)
+    return int(found[1]) if found else None
 
 
 def node_kind(words: str) -> NodeKind | None:

@@ -122,7 +122,7 @@ def _model(path: Path, request: ReadRequest, survey: Survey, sheets: Sequence[Sh
             for asset, spot, point, invert in zip(ids, survey.spots, placed, inverts, strict=True)
         ],
         links=[
-            _link(asset_id(request.source, "link", name), run, line, levels=pair_levels, ids=[*ids, None], ends=pair)
+            _link(asset_id(request.source, "link", name), run, line, levels=pair_levels, ids=ids, ends=pair)
             for name, run, line, pair_levels, pair in zip(link_names, survey.runs, lines, levels, ends, strict=True)
         ],
         issues=issues,
@@ -263,10 +263,10 @@ def _link(
     line: Any,
     *,
     levels: tuple[float | None, float | None],
-    ids: Sequence[AssetId | None],
+    ids: Sequence[AssetId],
     ends: tuple[int | None, int | None],
 ) -> Link:
-    """Return the link; `ids` are the nodes' and None behind them, `ends` their indices."""
+    """Return the link; `ids` are those of all nodes, `ends` the indices of its own."""
     start, end = run.ends
     depths = [depth for depth in (start.depth, end.depth) if depth is not None]
     material, material_code = spelled(run.said, "material", norms.materials())

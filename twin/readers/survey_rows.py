@@ -228,7 +228,7 @@ def point_word(said: Mapping[str, Any], meaning: str) -> str | None:
 
 def year_of(said: Mapping[str, Any]) -> int | None:
     """Return the year of a date, year or text."""
-    return columns.years(pd.Series([_text(said.get("year"))]))[0]
+    return columns.year(_text(said.get("year")))
 
 
 def level_of(end: End, run: Run, ground: float | None, *, to_bottom: bool) -> float | None:

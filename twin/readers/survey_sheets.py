@@ -104,6 +104,7 @@ class Sheet:
         Rows that repeat the head, as at the top of a new page, and signatures under the table are no rows of it.
         """
         key = self.meanings.get("from" if self.role is Role.LINES else "id")
+        heads = set[str]() if key is None else {self.head[key], _UNIT.sub("", self.head[key])}
         for number, cells in enumerate(self.rows, start=self.first):
             own = {name: cells[at] for at, name in enumerate(self.head) if at < len(cells) and not _blank(cells[at])}
             said = {
@@ -111,7 +112,7 @@ class Sheet:
             }
             named = str(cells[key]).strip() if key is not None and key < len(cells) else ""
             foot = len(own) < 3 and "northing" not in said and "to" not in said and _FOOT.search(named)
-            if own and not foot and (key is None or columns.plain(named) not in _names(self.head[key])):
+            if own and not foot and named not in heads:
                 yield number, {**said, **self.said.fixed}, own
 
     @property
@@ -287,7 +288,3 @@ def _blank(cell: Any) -> bool:
 def _unit(name: str) -> str:
     found = _UNIT.search(name)
     return _UNIT_NAMES.get(found[1], found[1]) if found else ""
-
-
-def _names(head: str) -> set[str]:
-    return {columns.plain(head), columns.plain(_UNIT.sub("", head))} - {""}
