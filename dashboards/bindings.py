@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.engine import make_url
 
@@ -36,23 +37,26 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """What became of the devices that are bound to one source."""
+    """What became of the devices that are bound to one source; `error` says why they could not be bound anew."""
 
     rebound: tuple[Rebound, ...] = ()
     lost: tuple[Lost, ...] = ()
+    error: str = ""
 
-    def json(self) -> dict[str, list[dict[str, str]]]:
+    def json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {
+        known = {
             "rebound": [{"device": each.device, "from": each.before, "to": each.after} for each in self.rebound],
             "lost": [{"device": each.device, "asset": each.asset} for each in self.lost],
         }
+        return {**known, "error": self.error} if self.error else known
 
     def lines(self) -> list[str]:
         """Return one line a device for a person."""
         return [
             *(f"device {each.device} follows {each.before} to {each.after}" for each in self.rebound),
             *(f"E_BINDING device {each.device} has lost {each.asset}" for each in self.lost),
+            *([f"E_BINDING devices did not follow (load the file again): {self.error}"] if self.error else []),
         ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from dashboards.moment import moment
@@ -53,6 +54,8 @@ def diff(  # noqa: PLR0917  # Typer makes options of them
         typer.echo(json.dumps({**ends, **changes.json(), **known}, ensure_ascii=False))
         return
     typer.echo(f"{model}  {_named(oldest)} → {_named(newest)}")
+    if oldest.placement != newest.placement:
+        typer.echo(f"  placement    {_stands(oldest)} → {_stands(newest)}")
     for line in (*_lines(changes), *bindings.lines()):
         typer.echo(f"  {line}")
     if devices and registry is None:
@@ -86,7 +89,12 @@ def _named(row: SourceRow) -> str:
 
 
 def _end(row: SourceRow) -> dict[str, object]:
-    return {"revision": row.revision, "loaded": row.loaded.isoformat(), "path": row.path, "sha256": row.sha256}
+    file = {"path": row.path, "sha256": row.sha256, "placement": msgspec.to_builtins(row.placement)}
+    return {"revision": row.revision, "loaded": row.loaded.isoformat(), **file}
+
+
+def _stands(row: SourceRow) -> str:
+    return f"{row.placement.decision.value}: {row.placement.source}"
 
 
 def _lines(changes: Difference) -> Iterator[str]:

@@ -12,6 +12,7 @@ import typer
 from dashboards.moment import moment
 from dashboards.settings import Settings, clock_of, settings_of
 from twin.asset import System
+from twin.errors import ChengmaiError
 
 if TYPE_CHECKING:
     from dashboards.bindings import Bindings
@@ -27,7 +28,9 @@ _TOLERANCE_M = 0.05  # twin.network.repair.TOLERANCE_M; importing it here would 
 
 def load(  # noqa: PLR0917  # Typer makes options of them
     ctx: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="Files or folders: IFC, INP, GeoJSON, GeoPackage, Shapefile.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Files or folders: IFC, INP, GIS layers, survey tables, gas networks.")
+    ],
     city: Annotated[Path | None, _CITY] = None,
     crs: Annotated[
         str | None, typer.Option(help="CRS of files that name none (EPSG code, WKT, PROJ), and of a new city.")
@@ -56,7 +59,14 @@ def load(  # noqa: PLR0917  # Typer makes options of them
 
     settings = settings_of(ctx)
     path = _city_path(settings, city)
-    with _progress(lambda receipt: _followed(settings, path, receipt)) as show:
+    followed: list[Bindings] = []
+
+    def follow(receipt: Receipt) -> Bindings | None:
+        bindings = _followed(settings, path, receipt)
+        followed.extend([bindings] if bindings else [])
+        return bindings
+
+    with _progress(follow) as show:
         receipts = load_files(
             paths,
             path,
@@ -72,22 +82,28 @@ def load(  # noqa: PLR0917  # Typer makes options of them
             progress=lambda step: show(step, as_json),
             waiting=lambda: typer.echo("waiting for another load", err=True),
         )
-    if any(receipt.refused for receipt in receipts):
+    if any(receipt.refused for receipt in receipts) or any(bindings.error for bindings in followed):
         raise typer.Exit(1)
 
 
 def _followed(settings: Settings, city: Path, receipt: Receipt) -> Bindings | None:
-    """Let devices follow what a receipt tells of; None where there can be nothing to follow."""
+    """Let devices follow what a receipt tells of; None where there can be nothing to follow.
+
+    A registry that cannot be reached stops no load.
+    """
     if receipt.refused or receipt.revision in {None, 1}:
         return None
-    from dashboards.bindings import follow, registry_of
+    from dashboards.bindings import Bindings, follow, registry_of
     from twin.city import City
 
-    registry = registry_of(settings)
-    if registry is None:
-        return None
-    with City.open(city) as opened:
-        return follow(registry, opened, receipt.source)
+    try:
+        registry = registry_of(settings)
+        if registry is None:
+            return None
+        with City.open(city) as opened:
+            return follow(registry, opened, receipt.source)
+    except ChengmaiError as error:
+        return Bindings(error=str(error))
 
 
 def sources(

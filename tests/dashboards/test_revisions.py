@@ -86,6 +86,17 @@ def test_without_an_operations_database_none_is_made(town: Path, tmp_path: Path)
     assert not (tmp_path / "operations.sqlite").exists()
 
 
+def test_registry_that_cannot_be_read_stops_no_load_and_is_told(town: Path, tmp_path: Path) -> None:
+    run("load", town, "--crs", "4549")
+    (tmp_path / "operations.sqlite").write_text("this is no database", "utf-8")
+    town.write_text(town.read_text("utf-8").replace("P1", "MAIN"), "utf-8")
+    told = run("load", town, "--crs", "4549")
+    assert told.exit_code == 1
+    assert "revision 2" in told.stdout
+    assert "E_BINDING devices did not follow (load the file again): E_" in told.stdout
+    assert json.loads(run("load", town, "--crs", "4549", "--json").stdout)["devices"]["error"].startswith("E_")
+
+
 def test_difference_is_told_to_people_and_to_machines(town: Path) -> None:
     run("load", town, "--crs", "4549")
     town.write_text(town.read_text("utf-8").replace(" P2 J1 J2 500 6", " P2 J1 J2 500 8"), "utf-8")
@@ -143,6 +154,10 @@ def test_place_tells_decides_and_takes_back(town: Path) -> None:
     back = run("place", "town.inp", "--withdraw", "--by", "wang").stdout
     assert "unplaced" in back
     assert "wang took the decision back" in back
+    assert (
+        "placement    unplaced: no CRS in the file and none given → placed: decided by li"
+        in run("diff", "town.inp", "1", "2").stdout
+    )
 
 
 def test_bounds_of_the_settings_keep_models_out(town: Path, monkeypatch: pytest.MonkeyPatch) -> None:
