@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Proj
+from pyproj import CRS, Transformer
 
 from twin import crs as crs_of
 from twin.georeference.statements import SCALE_TOLERANCE, MapConversion, Statements
 
 Point = tuple[float, float]
+_STEP_DEG = 1e-4
 
 
 def unit_m(crs: CRS) -> float:
@@ -77,10 +79,19 @@ def scale_trap(statements: Statements, conversion: MapConversion, stated: CRS) -
     return ""
 
 
+@lru_cache(maxsize=64)
+def roughly(source: CRS, target: CRS) -> Transformer:
+    """Return an operation good to some metres: enough for directions, and to tell whether a point is in a city."""
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
 def convergence_deg(crs: CRS, point: Point) -> float:
     """Return how far true north lies from the grid north of `crs` at `point`, degrees counter-clockwise."""
     longitude, latitude = (float(value) for value in crs_of.to_lonlat(crs, *point))
-    return float(Proj(crs).get_factors(longitude, latitude).meridian_convergence)
+    step = -_STEP_DEG if latitude > 0 else _STEP_DEG  # towards the equator: the pole is not passed
+    there = roughly(crs_of.parse("EPSG:4326"), crs)
+    east, north = np.subtract(there.transform(longitude, latitude + step), there.transform(longitude, latitude))
+    return math.degrees(math.atan2(-east / step, north / step))
 
 
 def to_grid(conversion: MapConversion, stated: CRS, target: CRS, lonlat: Point) -> MapConversion:

@@ -9,7 +9,17 @@ from pyproj import CRS
 
 from twin import crs as crs_of
 from twin.errors import CrsError
-from twin.georeference.reading import Point, between_deg, carried, height_m, in_map, scale_trap, to_grid, unit_m
+from twin.georeference.reading import (
+    Point,
+    between_deg,
+    carried,
+    height_m,
+    in_map,
+    roughly,
+    scale_trap,
+    to_grid,
+    unit_m,
+)
 from twin.georeference.statements import LARGE_M, MapConversion, Statements
 
 AGREE_M = 1.0
@@ -78,18 +88,20 @@ def judge(statements: Statements, conversion: MapConversion, city: City) -> Verd
     contradictions = [line for line in contradictions if line]
     if contradictions:
         return Verdict(conversion, tuple(contradictions), stated, point)
-    return _in_city(statements, conversion, stated, point, city)
+    try:
+        return _in_city(statements, conversion, stated, point, city)
+    except CrsError as error:  # a CRS without an area of use, and a point off the globe
+        return Verdict(conversion, (str(error),), stated, point)
 
 
 def _in_city(statements: Statements, conversion: MapConversion, stated: CRS, point: Point, city: City) -> Verdict:
     target = city.crs or crs_of.adopt(stated, *point)
+    refused = city.refuses(target, *roughly(stated, target).transform(*point))
+    if refused:  # no need of the best operation, which takes a while to find
+        why = f"({point[0]:.0f}, {point[1]:.0f}) in {stated.name} is {refused}"
+        return Verdict(conversion, (why,), stated, point, target)
     move = crs_of.transformation(stated, target, crs_of.area_deg(stated, (*point, *point)))
     (easting, northing), turned = carried(move, point, conversion.rotation_deg)
-    refused = city.refuses(target, easting, northing)
-    if refused:
-        return Verdict(
-            conversion, (f"({point[0]:.0f}, {point[1]:.0f}) in {stated.name} is {refused}",), stated, point, target
-        )
     return Verdict(
         conversion,
         (),
