@@ -180,6 +180,13 @@ def test_level_that_is_missing_is_what_lies_under_the_ground(tmp_path: Path) -> 
     assert (link.start_level_m, link.end_level_m) == (pytest.approx(10 - 2 - 0.1), pytest.approx(9.5 - 1.2 - 0.1))
 
 
+def test_length_and_pressure_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "RQPoint.csv").write_text(POINTS, "utf-8")
+    (tmp_path / "RQLine.csv").write_text("S_EXP,E_EXP,管长,PRESSURE\nA,B,101.5,中压\n", "utf-8")
+    [link] = read(tmp_path / "RQPoint.csv", **GK).links
+    assert (link.length_m, link.properties["pressure"]) == (101.5, "中压")
+
+
 def test_depth_in_a_trench_is_to_the_bottom(tmp_path: Path) -> None:
     [link] = pair(tmp_path, "A,B,8,7,,,,DN200,,GG,,,\n", of="RL").links
     assert (link.start_level_m, link.system) == (8.1, System.HEAT)

@@ -275,7 +275,8 @@ def _link(
     properties: dict[str, Attribute] = {**run.own, "from": start.point, "to": end.point}
     properties |= {"sheet": run.sheet, "class": run.of.code}
     codes = (("material_code", material_code), ("laying_code", laying_code), ("status_code", status_code))
-    depth_of = (("start_depth_m", start.depth), ("end_depth_m", end.depth))
+    pressure = _word(run.said, "pressure")
+    depth_of = (("pressure", pressure), ("start_depth_m", start.depth), ("end_depth_m", end.depth))
     properties |= {name: value for name, value in (*codes, *depth_of) if value is not None}
     return Link(
         asset,
@@ -287,6 +288,7 @@ def _link(
         end=None if ends[1] is None else ids[ends[1]],
         diameter_m=run.height,
         width_m=run.width,
+        length_m=run.length,
         material=material,
         year=year_of(run.said),
         start_level_m=levels[0],

@@ -64,6 +64,7 @@ class Run:
     width: float | None
     said: dict[str, Any]
     own: dict[str, Attribute]
+    length: float | None = None
 
 
 @dataclass(slots=True)
@@ -138,7 +139,7 @@ class Survey:
                 End(_text(said.get("from")), row.number("start_depth_m"), level=row.number("start_level_m")),
                 End(_text(said.get("to")), row.number("end_depth_m"), level=row.number("end_level_m")),
             )
-            self.runs.append(Run(ends, of, row.sheet.name, *size, said, own))
+            self.runs.append(Run(ends, of, row.sheet.name, *size, said, own, row.number("length_m")))
             if flow := _text(said.get("flow_direction")):
                 self.flow_codes.add(flow.lower())
             return
@@ -152,7 +153,7 @@ class Survey:
                 pipe = f"{there.point}-{here.point}"
                 self.issues.append(Issue("E_CONFLICT", f"{row.where}: {pipe} has two sizes; the first is kept"))
             return
-        run = Run((here, there), of, sheet, *size, said, own)
+        run = Run((here, there), of, sheet, *size, said, own, row.number("length_m"))
         self._half.setdefault((sheet, here.point, there.point), []).append(run)
         self.runs.append(run)
 

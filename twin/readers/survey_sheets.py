@@ -68,7 +68,6 @@ ALIASES: Mapping[str, Sequence[str]] = {
     "class": ("ptype", "pipetype", "管线类别", "管线种类", "管线类型", "管类", "类别"),
     "code": ("要素编码", "要素代码", "分类代码", "编码", "代码", "pointcode", "linecode"),
     "length_m": ("length", "管长", "长度"),
-    "name": ("name", "名称"),
 }
 """Names of columns, compared as `twin.readers.columns.plain` writes them; a unit in brackets behind one is left off."""
 
