@@ -45,7 +45,7 @@ from twin.model import ReadRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 GOALS = {"build": 20, "memory": 8, "upstream": 50, "isolation": 40, "local_trace": 10}
-PIPES_ASKED = 8
+PIPES_ASKED = 4
 MANHOLES_ASKED = 200
 LITTLE = (10, 100)
 SOURCES = (NodeKind.RESERVOIR, NodeKind.TANK, NodeKind.SOURCE)
