@@ -4,6 +4,8 @@ import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from shapely import Point
 
 from twin.asset import LinkKind, NodeKind, System
@@ -280,3 +282,19 @@ def test_rest_of_a_row_is_kept(tmp_path: Path) -> None:
     links = {link.name: link for link in read(tmp_path, text.replace("50 0\n[PIPES]", "50 0 * YES\n[PIPES]")).links}
     assert links["V1"].properties["minor_loss"] == 0.7
     assert links["PU1"].properties["parameters"] == "7.5"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.floats(0, 1),
+    st.integers(0, 60),
+    st.binary(max_size=10) | st.sampled_from([b"[", b'"', b" nan ", b" * ", b"\n", b" -1e308 ", b"1e308 ", b";"]),
+)
+def test_any_damage_gives_a_model_or_an_input_error(tmp_path: Path, where: float, cut: int, put: bytes) -> None:
+    whole = (SMALL.format(units="LPS")).encode()
+    at = int(where * len(whole))
+    (tmp_path / "any.inp").write_bytes(whole[:at] + put + whole[at + cut :])
+    try:
+        EpanetReader().read(tmp_path / "any.inp", ReadRequest("any.inp"))
+    except InputError as error:
+        assert "\n" not in str(error)  # noqa: PT017

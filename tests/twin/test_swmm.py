@@ -4,6 +4,8 @@ import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from twin.asset import LinkKind, NodeKind
 from twin.errors import InputError
@@ -200,3 +202,23 @@ def test_what_flows_in_and_the_rest_of_a_row_are_kept(tmp_path: Path) -> None:
     assert nodes["ST"].properties["parameters"] == "1000 0 0"
     assert links["OR"].properties["parameters"] == "0.65 NO"
     assert links["C2"].properties["section_geometry"] == "1.2 2 0 0 2"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.floats(0, 1),
+    st.integers(0, 60),
+    st.binary(max_size=10) | st.sampled_from([b"[", b'"', b" nan ", b" * ", b"\n", b" -1e308 ", b"1e308 ", b";"]),
+)
+def test_any_damage_gives_a_model_or_an_input_error(tmp_path: Path, where: float, cut: int, put: bytes) -> None:
+    whole = (
+        small()
+        + "[TRANSECTS]\nX1 T1 4 0 0 0 0 0 2 0\nGR 3 0 1 2\n[CURVES]\nE Shape 0 0 1 1\n"
+        + "[STREETS]\nS1 6 0.2\n[DWF]\nJ2 FLOW 1\n"
+    ).encode()
+    at = int(where * len(whole))
+    (tmp_path / "any.inp").write_bytes(whole[:at] + put + whole[at + cut :])
+    try:
+        SwmmReader().read(tmp_path / "any.inp", ReadRequest("any.inp"))
+    except InputError as error:
+        assert "\n" not in str(error)  # noqa: PT017
