@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely import MultiPolygon, Polygon, STRtree
 
 from twin.asset import Building, Link, System
 from twin.model import Model
@@ -30,6 +31,8 @@ from twin.writers.solids import Triangles, extruded, tubes
 TILESET = "tileset.json"
 MOST_BUILDINGS, MOST_LINKS = 500, 1000
 """Assets of one tile."""
+MODELLED = 0.5
+"""Share of a footprint that a model has to stand on to be a model of that building."""
 LEAST_RADIUS_M = 0.05
 """A thinner pipe would not be seen; one without a diameter is drawn so."""
 BUILDING: Colour = (0.76, 0.76, 0.74, 1.0)
@@ -87,6 +90,7 @@ class _Writer:
         self.folder, self.crs = folder, crs
         self.tiles: list[_Tile] = []
         self.buildings: list[Building] = []
+        self.modelled: list[Polygon | MultiPolygon] = []
         self.links: dict[System, list[Link]] = {}
         self.counts: Counter[str] = Counter()
         self.said: Counter[str] = Counter()
@@ -95,6 +99,7 @@ class _Writer:
         """Write a model's own mesh; keep its links, and the buildings of one without a mesh, for their tiles."""
         if model.mesh is not None:
             self.tiles.append(self._model(model, model.mesh))
+            self.modelled += [building.footprint for building in model.buildings if building.footprint]
         else:
             drawn = [one for one in model.buildings if one.footprint and not one.footprint.is_empty and one.height_m]
             self.said["buildings left out: without a footprint or a height"] += len(model.buildings) - len(drawn)
@@ -108,6 +113,7 @@ class _Writer:
 
     def finish(self) -> Tileset:
         """Write the tiles that wait, and the tileset."""
+        self._leave_out_modelled()
         if self.buildings:
             shapes = np.array([one.footprint for one in self.buildings], dtype=object)
             self.tiles.append(self._tree(shapes, MOST_BUILDINGS, "buildings", BUILDING, self._raised))
@@ -130,6 +136,16 @@ class _Writer:
         frame = globe.frame(np.array(place.origin or (0.0, 0.0, 0.0)), self.crs) @ globe.turn(place.rotation_deg)
         self.counts["elements"] += len(elements)
         return self._leaf("models", described(mesh, columns, {"heights": HEIGHTS, "source": model.source}), frame)
+
+    def _leave_out_modelled(self) -> None:
+        """Raise no building of which a model stands on most of the footprint: one would stand inside the other."""
+        shapes = np.array([one.footprint for one in self.buildings], dtype=object)
+        models = np.array(self.modelled, dtype=object)
+        of, model = STRtree(models).query(shapes, predicate="intersects")
+        shared = shapely.area(shapely.intersection(shapes[of], models[model]))
+        covered = np.bincount(of, shared, len(shapes)) > MODELLED * shapely.area(shapes)
+        self.said["buildings not raised: models of them stand there"] += int(covered.sum())
+        self.buildings = [one for one, out in zip(self.buildings, covered.tolist(), strict=True) if not out]
 
     def _tree(self, shapes: NDArray[np.object_], most: int, kind: str, colour: Colour, draw: _Draw) -> _Tile:
         """Return a tile of all `shapes`: halved along the longer side until a tile has few enough (a k-d tree)."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pyproj import Transformer
 from shapely import LineString, Point, box
+from shapely.affinity import translate
 
 from twin.asset import Building, Link, LinkKind, Node, NodeKind, System
 from twin.model import Decision, Model, Placement
@@ -216,6 +217,16 @@ def test_many_assets_are_split_over_tiles_of_which_each_holds_few(tmp_path, monk
     ]
     assert sum(counts) == 45
     assert max(counts) <= 7
+
+
+def test_a_building_that_a_model_stands_for_is_not_raised_as_well(named, tmp_path):
+    model = named["clinic.ifc"]
+    (building,) = model.buildings
+    same = replace(building, id="b:building:1", footprint=building.footprint.buffer(0.3))
+    beside = replace(same, id="b:building:2", footprint=translate(same.footprint, 100))
+    written = tiles3d.write([Model("b", "gis", PLACED, buildings=[same, beside]), model], tmp_path, CRS)
+    assert written.counts["buildings"] == 1
+    assert written.notes == ["1 buildings not raised: models of them stand there"]
 
 
 def test_what_has_no_height_is_said(tmp_path):
