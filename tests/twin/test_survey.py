@@ -241,6 +241,16 @@ def test_easting_without_the_zone_number_of_the_crs_given_gets_it(tmp_path: Path
     assert model.nodes[0].point.x == pytest.approx(540_100)
 
 
+@pytest.mark.parametrize("cell", ["1e308", "-1e308", "inf", "nan", "1e12"])
+@pytest.mark.parametrize("axis", ["3350100", "540100"])
+def test_coordinates_past_all_bounds_are_told_and_the_others_placed(tmp_path: Path, axis: str, cell: str) -> None:
+    model = pair(
+        tmp_path, "A,B,8,7,,,,,,,,,\n", POINTS.replace(f"A,{axis}", f"A,{cell}").replace(f",{axis},10", f",{cell},10")
+    )
+    assert [node.point.is_empty for node in model.nodes] == [True, False]
+    assert "E_NUMBER" in {issue.code for issue in model.issues}
+
+
 def test_zone_of_another_meridian_than_the_crs_given_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CrsError, match="zone 39"):
         pair(tmp_path, "A,B,8,7,,,,,,,,,\n", POINTS.replace("540100", "39540100"))

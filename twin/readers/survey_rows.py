@@ -25,6 +25,8 @@ from twin.readers.survey_sheets import Role, Sheet
 _AGAINST = frozenset(("-", "-1", "逆", "逆向", "反", "反向", "逆流", "终点到起点", "e-s", "2"))
 _ALONG = frozenset(("+", "正", "正向", "顺", "顺向", "顺流", "起点到终点", "s-e"))
 _SAME_PLACE_M = 0.01
+_BEYOND = 1e9
+"""No coordinate, level or size is as large; infinity and what is not a number are not smaller either."""
 
 
 @dataclass(slots=True)
@@ -201,7 +203,7 @@ class _Row:
             value = float(cell)
         except (TypeError, ValueError):
             value = math.nan
-        if not math.isfinite(value):
+        if not abs(value) < _BEYOND:
             self.issues.append(Issue("E_NUMBER", f"{self.where}: {meaning} is {str(cell)[:40]!r}"))
             return None
         return value * UNITS[self.sheet.units.get(meaning, "m")]
