@@ -18,6 +18,9 @@ from twin.trace import Answer, Closure, Loss, Valve
 
 PRIME = "′"  # the ring behind: 1′ is closed where 1 sticks
 
+_FEW = 6
+"""Valves of the next ring up to which the picture that an answer opens with takes them in."""
+
 _LEAN = {1: "up", 2: "left", 3: "right"}
 """Which way the signs of the first three lean: they often stand a metre apart. Those after them have no sign."""
 
@@ -52,7 +55,7 @@ def _of_impact(impact: Impact) -> Iterable[Mark]:
         _all(impact.links, Role.SEGMENT),
         _all(impact.hydrants, Role.HYDRANT),
         _all(impact.outfalls, Role.MANHOLE),
-        (_valve(valve, Role.NEXT_VALVE, rank, f"{rank}{PRIME}") for rank, valve in ring),
+        (_valve(valve, Role.NEXT_VALVE, rank, f"{rank}{PRIME}", framed=len(ring) <= _FEW) for rank, valve in ring),
         (_valve(valve, Role.VALVE, rank, str(rank)) for rank, valve in enumerate(impact.valves, 1)),
     )
 
@@ -109,10 +112,10 @@ def next_ring_of(impact: Impact) -> list[tuple[int, ValveToClose]]:
     return list(found.values())
 
 
-def _valve(valve: ValveToClose | Valve, role: Role, rank: int, sign: str) -> Mark:
+def _valve(valve: ValveToClose | Valve, role: Role, rank: int, sign: str, *, framed: bool = True) -> Mark:
     east, north = valve.easting, valve.northing
     place = None if east is None or north is None else shapely.Point(east, north)
-    return Mark(valve.asset, role, {"rank": rank, "sign": sign}, place)
+    return Mark(valve.asset, role, {"rank": rank, "sign": sign}, place, framed)
 
 
 def _buildings(buildings: Sequence[Affected]) -> Iterable[Mark]:

@@ -45,17 +45,23 @@ SIGNS = frozenset({Role.VALVE, Role.NEXT_VALVE, Role.HYDRANT, Role.ORIGIN})
 """Roles that are a sign only: of a line or area its middle."""
 
 
+_OFTEN_ALIKE = frozenset({"link", "node"})
+"""Kinds of assets whose names many of them share."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """One asset of an answer: its role, and what is written beside it or drawn from (rank, distance_m, people …).
 
-    `shape` is where it is (city's CRS) where that is not the asset's own geometry.
+    `shape` is where it is (city's CRS) where that is not the asset's own geometry. What is not `framed` may lie outside
+    of the picture that the answer opens with.
     """
 
     asset: str
     role: Role
     said: Said = field(default_factory=dict[str, Any])
     shape: BaseGeometry | None = None
+    framed: bool = True
 
 
 class Ground:
@@ -76,8 +82,14 @@ class Ground:
         return None
 
     def name(self, asset: str) -> str:
-        """Return what people call an asset; its id where nothing better is known."""
-        return str(self.said(asset, "name") or asset)
+        """Return what people call an asset, and its own id where that says more: many pipes are called by their street.
+
+        Its whole id where nothing better is known.
+        """
+        _, _, rest = asset.partition(":")
+        kind, _, own = rest.partition(":")
+        name = str(self.said(asset, "name") or asset)
+        return f"{name} {own}" if kind in _OFTEN_ALIKE and own not in name else name
 
     def shape(self, asset: str) -> BaseGeometry | None:
         """Return where an asset is, in the city's CRS; None where it has no place."""
@@ -102,6 +114,7 @@ class Ground:
         """
         shapes: list[BaseGeometry] = []
         described: list[dict[str, Any]] = []
+        framed: list[bool] = []
         for mark in marks:
             shape = mark.shape or self.shape(mark.asset)
             if shape is None or shape.is_empty:
@@ -112,6 +125,7 @@ class Ground:
                 said |= {"height_m": float(height), "modelled": mark.asset in self._modelled}
             shapes += (parts := _parts(mark.role, shapely.force_2d(shape)))
             described += [said] * len(parts)
+            framed += [mark.framed] * len(parts)
         if not shapes or self._crs is None:
             return {"type": "FeatureCollection", "features": []}, None
         placed = self._to_degrees(np.array(shapes, object))
@@ -119,7 +133,9 @@ class Ground:
             {"type": "Feature", "geometry": shapely.geometry.mapping(shape), "properties": said}
             for shape, said in zip(placed, described, strict=True)
         ]
-        west, south, east, north = (round(float(v), DIGITS) for v in shapely.total_bounds(placed))
+        west, south, east, north = (
+            round(float(v), DIGITS) for v in shapely.total_bounds(placed[framed] if any(framed) else placed)
+        )
         return {"type": "FeatureCollection", "features": features}, (west, south, east, north)
 
     def _to_degrees(self, shapes: Any) -> Any:

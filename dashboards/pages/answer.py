@@ -116,7 +116,7 @@ def _valves(found: Answered, impact: Impact, stuck: Sequence[str], text: Text) -
     ]
     shown += listing(text["stuck_valves"], given_up, text, role="stuck-valves")
     behind = [
-        Row(valve.asset, valve.name or valve.asset, found.place(valve.asset), "next_valve", f"{rank}{PRIME}")
+        Row(valve.asset, found.ground.name(valve.asset), found.place(valve.asset), "next_valve", f"{rank}{PRIME}")
         for rank, valve in ring
     ]
     shown += listing(text["next_ring"], behind, text, role="next_valve")
@@ -125,7 +125,7 @@ def _valves(found: Answered, impact: Impact, stuck: Sequence[str], text: Text) -
 
 
 def _valve(found: Answered, valve: ValveToClose, sign: str, text: Text) -> Row:
-    name = valve.name or valve.asset
+    name = found.ground.name(valve.asset)
     button = _stuck(valve.asset, name, text, on=False)
     return Row(valve.asset, name, found.place(valve.asset), "valve", sign, button=button)
 
@@ -189,13 +189,7 @@ def _candidate(found: Answered, reach: GasReach, rank: int, each: Candidate, tex
     along = text["distance_along"].format(m=f"{each.along_m:.0f}")
     why = [said for code in each.why if (said := _why(code, text))]
     note = " · ".join([lies, along, *why])
-    return Row(asset, _full_name(found, asset), found.place(asset), "candidate", f"{rank}", note=note, long=True)
-
-
-def _full_name(found: Answered, asset: str) -> str:
-    """Return an asset's name, and its own id where that says more: many pipes are called after their street."""
-    name, own = found.ground.name(asset), asset.split(":", 2)[-1]
-    return name if own in name or name == asset else f"{name} {own}"
+    return Row(asset, found.ground.name(asset), found.place(asset), "candidate", f"{rank}", note=note, long=True)
 
 
 def _why(code: str, text: Text) -> str:
@@ -252,7 +246,7 @@ def _undermined(found: Answered, rank: int, each: Undermined, text: Text) -> Row
         said.append(text["over" if each.rise_m >= 0 else "under"].format(m=f"{abs(each.rise_m):.1f}"))
     note = " · ".join(said)
     return Row(
-        each.link, _full_name(found, each.link), found.place(each.link), "candidate", f"{rank}", note=note, long=True
+        each.link, found.ground.name(each.link), found.place(each.link), "candidate", f"{rank}", note=note, long=True
     )
 
 

@@ -60,7 +60,7 @@ function layers(words) {
       'text-field': ['get', 'sign'],
       'symbol-sort-key': ['-', ['case', ['==', ['get', 'role'], 'valve'], 1000, 0], ['get', 'rank']],
     }),
-    layer('ranks', 'symbol', ['all', shape('Point'), role('candidate', 'washed')], {
+    layer('ranks', 'symbol', ['has', 'lean'], {
       ...label(15, {'text-offset': byLean(...[-LEAN, 0, LEAN].map((x) => ['literal', [x / 15, (-STEM - 15) / 15]]))}),
       ...sign,
       'text-optional': false,
@@ -69,7 +69,7 @@ function layers(words) {
       'text-field': ['get', 'sign'],
       'symbol-sort-key': ['-', 0, ['get', 'rank']],
     }),
-    layer('titles', 'symbol', ['all', shape('Point'), role('candidate', 'washed')], {
+    layer('titles', 'symbol', ['has', 'lean'], {
       ...label(13),
       'text-anchor': byLean('right', 'bottom', 'left'),
       'text-justify': byLean('right', 'center', 'left'),
