@@ -117,19 +117,19 @@ def gas_reach(
     network_asset = _asset(around, asset)
     node, link = network.find(network_asset)
     links = network.edge[network.indptr[node] : network.indptr[node + 1]] if node >= 0 else np.array([link])
-    of = {SYSTEMS[code] for code in network.system[links]}
+    of = System(str((around.nodes if node >= 0 else around.links).loc[network_asset, "system"]))
     limit = table.gas_reach.along_m if limit_m is None else limit_m
     search = table.gas_reach.search_m if search_m is None else search_m
-    if of & GRAVITY:
+    if of in GRAVITY:
         ends = [node] if node >= 0 else [int(network.start[link]), int(network.end[link])]
         spread = ground.headspace.spread(dict.fromkeys(ends, 0.0), limit)
         pairs = ground.beside_drains(spread, search)
-    elif System.GAS in of:
+    elif of is System.GAS:
         pairs = ground.beside_gas(links, search)
         spread = ground.headspace.spread(ground.entries(pairs), limit)
     else:
         raise UnknownError(f"{network_asset!r} is neither gas nor drain", expected="a manhole, a drain or a gas pipe")
-    candidates = ground.candidates(pairs, spread, search, from_gas=not of & GRAVITY)
+    candidates = ground.candidates(pairs, spread, search, from_gas=of is System.GAS)
     return _told(ground, spread, candidates[:most], (AssetId(asset), network_asset, limit, search))
 
 
@@ -333,8 +333,8 @@ class _Making:
         around, table = self.around, self.table
         placed = (around.links["placement"] == "placed") & around.links.geometry.notna()
         systems = SYSTEMS.index(System.GAS)
-        rows = around.links.reindex(network.links)
-        there = placed.reindex(network.links).to_numpy(bool)
+        rows = around.links.reindex(np.asarray(network.links))
+        there = placed.reindex(np.asarray(network.links)).to_numpy(bool)
         gas = np.flatnonzero(there & (network.system == systems))
         gas_rows = rows.iloc[gas]
         pressure = np.nan_to_num(pressures(gas_rows), nan=table.gas_reach.unknown_pa)
@@ -366,10 +366,10 @@ def _hollows(
     xyz = shapely.get_coordinates(lines, include_z=True)
     xyz[:, 2] += np.repeat(half, shapely.get_num_coordinates(lines))
     raised: NDArray[np.object_] = shapely.set_coordinates(shapely.force_3d(lines), xyz)
-    at_drains = np.zeros(len(network.nodes), bool)
-    at_drains[network.start[drains]] = at_drains[network.end[drains]] = True
-    shafts = np.flatnonzero(at_drains & network.nodes_of(*_SHAFTS))
-    nodes = around.nodes.reindex(network.nodes[shafts])
+    every = around.nodes.reindex(np.asarray(network.nodes))
+    ours = every["system"].isin([system.value for system in GRAVITY]) & (every["placement"] == "placed")
+    shafts = np.flatnonzero(ours.to_numpy(bool) & network.nodes_of(*_SHAFTS))
+    nodes = every.iloc[shafts]
     bottom = network.xyz[shafts, 2]
     top = nodes["ground_m"].fillna(nodes["depth_m"] + bottom).to_numpy(float)
     foot, head = (np.column_stack([network.xyz[shafts, :2], height]) for height in (bottom, top))

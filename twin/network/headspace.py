@@ -43,7 +43,7 @@ class Headspace:
 
     def __init__(self, network: Network, links: gpd.GeoDataFrame) -> None:
         self._network = network
-        rows = links.reindex(network.links)
+        rows = links.reindex(np.asarray(network.links))
         self._levels = rows[["start_level_m", "end_level_m"]].to_numpy(float)
         self._height = rows["diameter_m"].to_numpy(float)
         self._drains = gravity(network)

@@ -100,7 +100,7 @@ def impact(
     around = Surroundings.of(city, network)
     network_asset = around.network_asset(asset, system)
     node, link = network.find(network_asset)
-    of = System(str((around.nodes if node >= 0 else around.links).at[network_asset, "system"]))
+    of = System(str((around.nodes if node >= 0 else around.links).loc[network_asset, "system"]))
     told = _Telling(network, around, AssetId(asset), network_asset, of)
     return told.drained(node, link) if of in GRAVITY else told.closed(stuck)
 

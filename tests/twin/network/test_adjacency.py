@@ -239,6 +239,17 @@ def test_gas_does_not_pass_a_pump(drawing, tmp_path: Path, network_of: Make) -> 
     assert {asset.rsplit(":", 1)[-1] for asset in answer.reach_manholes} == {"A", "B"}
 
 
+def test_a_manhole_that_no_drain_reaches_still_has_its_neighbours(drawing, tmp_path: Path, network_of: Make) -> None:
+    drawing.node("alone", DRAIN, NodeKind.MANHOLE, 5, 2, 2, ground_m=5.0)
+    for name, at in (("A", 0), ("B", 10)):
+        drawing.node(name, GAS, NodeKind.JUNCTION, at, 0, 4)
+    drawing.link("P", LinkKind.PIPE, "A", "B", diameter_m=0.2)
+    with drawing.city(tmp_path / "alone.gpkg") as city:
+        (candidate,) = gas_reach(city, network_of(city), "net:node:alone").candidates
+
+    assert (candidate.name, candidate.distance_m, candidate.along_m) == ("P", 2.0, 0.0)
+
+
 def test_a_water_pipe_is_neither_gas_nor_drain(drawing, tmp_path: Path, network_of: Make) -> None:
     for name, at in (("A", 0), ("B", 10)):
         drawing.node(name, System.WATER, NodeKind.JUNCTION, at, 0)
