@@ -20,7 +20,9 @@ const MODELLED = ['boolean', ['get', 'modelled'], false];
 const label = (size, extra) => ({'text-font': FONTS, 'text-size': size, 'text-optional': true, ...extra});
 // What stands at a sign that leans (symbols.js); offsets of text are in ems, so pixels over its size.
 const byLean = (left, up, right) => ['match', ['get', 'lean'], 'left', left, 'right', right, up];
-const sign = {'icon-allow-overlap': true, 'icon-ignore-placement': true, 'text-allow-overlap': true};
+// Signs shrink where a whole district is seen: a gas main may take thirty valves.
+const bySight = (size) => ['interpolate', ['linear'], ['zoom'], 14.5, 0.6 * size, 16.3, size];
+const sign = {'icon-size': bySight(1), 'icon-allow-overlap': true, 'icon-ignore-placement': true, 'text-allow-overlap': true};
 
 function layers(words) {
   const line = {'line-cap': 'round', 'line-join': 'round'};
@@ -52,7 +54,7 @@ function layers(words) {
     }),
     layer('origin', 'symbol', role('origin'), {...sign, 'icon-image': 'sign-origin'}),
     layer('valves', 'symbol', role('valve', 'next_valve'), {
-      ...label(15, {'text-offset': [0.6, -1.65]}),
+      ...label(bySight(15), {'text-offset': [0.6, -1.65]}),
       ...sign,
       'text-optional': false,
       'icon-anchor': 'bottom',
@@ -61,7 +63,7 @@ function layers(words) {
       'symbol-sort-key': ['-', ['case', ['==', ['get', 'role'], 'valve'], 1000, 0], ['get', 'rank']],
     }),
     layer('ranks', 'symbol', ['has', 'lean'], {
-      ...label(15, {'text-offset': byLean(...[-LEAN, 0, LEAN].map((x) => ['literal', [x / 15, (-STEM - 15) / 15]]))}),
+      ...label(bySight(15), {'text-offset': byLean(...[-LEAN, 0, LEAN].map((x) => ['literal', [x / 15, (-STEM - 15) / 15]]))}),
       ...sign,
       'text-optional': false,
       'icon-anchor': 'bottom',
