@@ -363,6 +363,22 @@ def test_classes_are_named_by_sheets_files_and_words() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("codes", "turned"),
+    [
+        (("0", "1"), {"1"}),
+        (("1", "-1"), {"-1"}),
+        (("1", "2"), {"2"}),
+        (("+", "-"), {"-"}),
+        (("正向", "逆向"), {"逆向"}),
+    ],
+)
+def test_flow_codes_are_read_together(tmp_path: Path, codes: tuple[str, str], turned: set[str]) -> None:
+    model = pair(tmp_path, "".join(f"A,B,8,7,,,,,{code},,,,\n" for code in codes))
+    assert set(model.account["flows_from_end_to_start"]) == turned
+    assert [link.properties["from"] for link in model.links] == ["B" if code in turned else "A" for code in codes]
+
+
 def test_flow_code_nobody_knows_is_told(tmp_path: Path) -> None:
     model = pair(tmp_path, "A,B,8,7,,,,,?,,,,\n")
     assert "E_FLOW" in {issue.code for issue in model.issues}

@@ -129,6 +129,7 @@ def _model(path: Path, request: ReadRequest, survey: Survey, sheets: Sequence[Sh
         account={
             **where.said,
             "levels": _LEVELS,
+            "flows_from_end_to_start": sorted(survey.flow_codes & survey.reversed_flow()),
             "sheets": [_sheet_account(sheet) for sheet in sheets],
             "not_taken": dict(survey.not_taken),
             **({"comes_with": other.name} if other else {}),

@@ -175,7 +175,7 @@ class Survey:
         return dict(zip(rows, zip(height, width, strict=True), strict=True))
 
     def reversed_flow(self) -> frozenset[str]:
-        """Return the flow codes that mean from end to start: 1 does where nothing says -1, else the words for it."""
+        """Return the codes that mean from end to start: words for it, - and -1, 2, and 1 where neither -1 nor 2 is."""
         if "1" in self.flow_codes and not self.flow_codes & {"-1", "2"}:
             return _AGAINST | {"1"}
         return _AGAINST
