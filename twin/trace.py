@@ -264,7 +264,8 @@ class _Telling:
             return self._named(detail.reach_manholes, detail.reach_links, detail)
         from twin.network.cascade import cascade  # noqa: PLC0415  # as above
 
-        return self._named((), (), cascade(self.city, self.network, self.asset, **more))
+        detail = cascade(self.city, self.network, self.asset, **more)
+        return self._named((), [each.link for each in detail.links], detail)
 
     def _answer(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -128,6 +129,17 @@ def test_every_answer_goes_into_json(city: City) -> None:
             assert told["question"] == question
     ring = tracer.ask("t:link:l1", Question.LOOPS).detail
     assert ring == Ring(independent=0, shortest=[], shortest_m=None)
+
+
+def test_burst_names_what_lies_within_its_hole(city: City) -> None:
+    near = model(LinkKind.PIPE)
+    gas = [replace(each, id=AssetId(f"g:{each.id}"), system=System.GAS) for each in near.nodes]
+    ends = {"start": gas[0].id, "end": gas[1].id}
+    pipe = replace(near.links[0], id=AssetId("g:link:l0"), system=System.GAS, **ends)
+    city.replace(replace(near, source="g", nodes=gas, links=[pipe]), NOW)
+    answer = Tracer(city).ask("t:link:l1", Question.CASCADE, radius_m=20.0)
+    assert "g:link:l0" in answer.links
+    assert answer.rests_on.stated == len(answer.links)
 
 
 def test_argument_that_a_question_does_not_have_is_refused(city: City) -> None:
