@@ -312,6 +312,7 @@ def test_networks_are_repaired_with_a_log_or_loaded_as_found(tmp_path: Path) -> 
     assert tight.counts["nodes"] == 4
 
 
+@pytest.mark.filterwarnings("ignore:.crs. was not provided")
 def test_network_that_is_not_placed_and_may_be_in_degrees_is_not_repaired(tmp_path: Path) -> None:
     """Five hundredths of a degree are five kilometres."""
     path = tmp_path / "water.shp"
