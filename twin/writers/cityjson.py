@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import msgspec
@@ -208,7 +209,7 @@ class _Draft:
         if isinstance(asset, Zone):
             surfaces = [self._flat(part, 0.0) for part in _polygons(shape) if len(part[0]) > 2]
             return {"type": "MultiSurface", "lod": "0", "boundaries": surfaces}
-        points = self.vertices.at(np.nan_to_num(shapely.get_coordinates(shape, include_z=True)))
+        points = self.vertices.at(shapely.get_coordinates(shapely.force_3d(shape), include_z=True))
         if isinstance(asset, Node):
             return {"type": "MultiPoint", "lod": "0", "boundaries": points}
         return {"type": "MultiLineString", "lod": "0", "boundaries": [points]}
@@ -222,9 +223,12 @@ def _kind_of(element: Element) -> str:
 
 def _attributes(asset: Asset) -> dict[str, Any]:
     """Return the fields of an asset that have a value, but its shape and id."""
-    said = {part.name: getattr(asset, part.name) for part in fields(asset) if part.name not in _SHAPES}
-    del said["id"]
-    return {name: value for name, value in said.items() if value not in (None, (), {}, [])}
+    return {name: value for name in _said(type(asset)) if (value := getattr(asset, name)) not in (None, (), {}, [])}
+
+
+@cache
+def _said(kind: type[Asset]) -> Sequence[str]:
+    return tuple(part.name for part in fields(kind) if part.name != "id" and part.name not in _SHAPES)
 
 
 def _polygons(shape: BaseGeometry) -> list[list[NDArray[np.float64]]]:
@@ -238,4 +242,4 @@ def _polygons(shape: BaseGeometry) -> list[list[NDArray[np.float64]]]:
 
 def _open_ring(ring: BaseGeometry) -> NDArray[np.float64]:
     points = shapely.get_coordinates(ring)[:-1].round(3)
-    return points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
+    return points[(points != points[np.arange(-1, len(points) - 1)]).any(axis=1)]

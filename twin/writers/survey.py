@@ -15,6 +15,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -225,14 +226,16 @@ class _Draft:
 
 def _code(asset: Node | Link) -> str | None:
     """Return the class that an asset was surveyed as, else that of its system and service; None where there is none."""
-    said = inp.word(asset, "class")
+    return _class_of(inp.word(asset, "class"), asset.system, asset.service)
+
+
+@cache
+def _class_of(said: str, system: System, service: str | None) -> str | None:
     if said in classes():
         return said
-    group = _GROUPS.get(asset.system)
-    return next(
-        (of.code for of in classes().values() if asset.service and of.group == group and of.service == asset.service),
-        group,
-    )
+    group = _GROUPS.get(system)
+    named = (of.code for of in classes().values() if service and of.group == group and of.service == service)
+    return next(named, group)
 
 
 def _levels(link: Link, along: Any) -> list[float | None]:
