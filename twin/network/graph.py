@@ -6,7 +6,8 @@ decided here, once:
 - **Valves that can be closed** are link valves (EPANET draws them as links) and node valves (gas networks and surveys
   draw them as points). EPANET's TCV, GPV and PCV are how gate and butterfly valves are modelled and count as
   isolating; PRV, PSV, PBV and FCV are control valves that regulate by themselves, and crews isolate with the gates
-  beside them (AWWA M44 keeps the two apart), so they do not count. Neither do air, scour and check valves.
+  beside them, so they do not count. Neither do air, scour and check valves. Whatever else is shut in practice (a
+  regulator at its station) is recorded as operated closed, and then holds.
 - **Shut** is what carries nothing now: a closed valve, a closed pipe, a pipe that is out of use (CJJ 61 annex C 废弃,
   空管), whatever was operated closed.
 - **Usable** is a valve that somebody can operate: not stuck, not inaccessible.

@@ -3,7 +3,8 @@
 The network is cut once into **cells**: what hangs together without a door between. **Doors** are the valves that can be
 closed now, whatever is shut, and the links that let nothing back; a door lies between its sides, each in a cell. An
 isolation is then a walk over cells, and a supply one over the cells that a source reaches; neither looks at the pipes
-inside. (Valve segments after Walski, J. AWWA 85(7), 1993, "Water distribution valve topology for reliability".)
+inside. (Valve segments: Walski, "Water distribution valve topology for reliability analysis", Reliability Engineering
+and System Safety 42 (1993) 21-27.)
 """
 
 from __future__ import annotations
