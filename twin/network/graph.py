@@ -67,8 +67,8 @@ class Network:
     """Every pipe network of a city: n nodes, m links that join two of them, and how each stands now.
 
     `nodes`, `links`: asset ids (n,), (m,), indexed like arrays. `start`, `end`: the node of each end, int32 (m,).
-    `xyz`: easting, northing, height in metres, float64 (n, 3), NaN where unknown. `length_m`: stated, else of the drawn line in plan,
-    float64 (m,). `system` and `basis` (of links), `node_kind`, `link_kind`: uint8 codes, see `SYSTEMS`, `BASES`,
+    `xyz`: easting, northing, height in metres, float64 (n, 3), NaN where unknown. `length_m`: stated, else of the drawn
+    line in plan, float64 (m,). `system` and `basis` (of links), `node_kind`, `link_kind`: uint8 codes, see `SYSTEMS`, `BASES`,
     `NODE_KINDS`, `LINK_KINDS`. `valve_link`, `valve_node`, `usable_link`, `usable_node`, `shut_link`, `shut_node`,
     `one_way` (m,), `source` (n,): bool, as the module says. `left_out`: asset ids of links without two nodes.
 
