@@ -68,9 +68,9 @@ class Network:
 
     `nodes`, `links`: asset ids (n,), (m,), indexed like arrays. `start`, `end`: the node of each end, int32 (m,).
     `xyz`: easting, northing, height in metres, float64 (n, 3), NaN where unknown. `length_m`: stated, else of the drawn
-    line in plan, float64 (m,). `system` and `basis` (of links), `node_kind`, `link_kind`: uint8 codes, see `SYSTEMS`, `BASES`,
-    `NODE_KINDS`, `LINK_KINDS`. `valve_link`, `valve_node`, `usable_link`, `usable_node`, `shut_link`, `shut_node`,
-    `one_way` (m,), `source` (n,): bool, as the module says. `left_out`: asset ids of links without two nodes.
+    line in plan, float64 (m,). `system` and `basis` (of links), `node_kind`, `link_kind`: uint8 codes, see `SYSTEMS`,
+    `BASES`, `NODE_KINDS`, `LINK_KINDS`. `valve_link`, `valve_node`, `usable_link`, `usable_node`, `shut_link`,
+    `shut_node`, `one_way` (m,), `source` (n,): bool, as the module says. `left_out`: ids of links without two nodes.
 
     CSR: the links at node i are ``edge[indptr[i]:indptr[i + 1]]``, the nodes at their other ends `neighbour`; those
     before ``turn[i]`` start at i, the others end there. A link from a node to itself is there twice.
