@@ -12,7 +12,8 @@ last. Compared, always from the same tables and for the same answer:
 - ``upstream``: all that drains to the outfall, against `networkx.ancestors`.
 - ``isolation``: the valves to close around pipes all over the network, and all that no source reaches then, against a
   search to the next valves and one from the sources.
-- ``local_trace``: what drains to manholes that little drains to, against the same search.
+- ``local_trace``: what drains to manholes that 50 to 1,000 links lie above (those of the first ten copies, which all
+  others lie below), in the whole network, against the same search.
 
 Compiled code is warm and times are the best of a few repeats (what takes networkx seconds is asked once).
 ``oracle_equal`` says whether every answer that was timed was the same on both sides. The goals are build 20, memory 8,
@@ -47,7 +48,9 @@ ROOT = Path(__file__).resolve().parent.parent
 GOALS = {"build": 20, "memory": 8, "upstream": 50, "isolation": 40, "local_trace": 10}
 PIPES_ASKED = 4
 MANHOLES_ASKED = 200
-LITTLE = (10, 100)
+LITTLE = (50, 1000)
+"""Links above a manhole whose trace is called local."""
+FIRST_COPIES = 10
 SOURCES = (NodeKind.RESERVOIR, NodeKind.TANK, NodeKind.SOURCE)
 
 
@@ -86,8 +89,8 @@ def measure(edges: int) -> dict[str, Any]:
 class Tiled:
     """A network as the city's tables hold it: many copies of one file's, joined."""
 
-    def __init__(self, name: str, nodes: pd.DataFrame, links: pd.DataFrame) -> None:
-        self.name, self.nodes, self.links = name, nodes, links
+    def __init__(self, name: str, nodes: pd.DataFrame, links: pd.DataFrame, nodes_a_copy: int) -> None:
+        self.name, self.nodes, self.links, self.nodes_a_copy = name, nodes, links, nodes_a_copy
 
 
 def tiled(system: System, edges: int) -> Tiled:
@@ -109,7 +112,7 @@ def tiled(system: System, edges: int) -> Tiled:
     joint = links[links["kind"].isin((LinkKind.PIPE, LinkKind.CONDUIT))].iloc[[0]]
     rest = pd.concat([links] * copies + [joint] * (len(joined) * (copies - 1)), ignore_index=True)
     rest["asset"], rest["start"], rest["end"] = np.array(names, dtype=object), ids[first], ids[last]
-    return Tiled(f"{name} x {copies}", _as_stored(many), _as_stored(rest))
+    return Tiled(f"{name} x {copies}", _as_stored(many), _as_stored(rest), len(nodes))
 
 
 def _as_stored(table: pd.DataFrame) -> pd.DataFrame:
@@ -246,7 +249,7 @@ def _upstream(sewer: Tiled) -> dict[str, Any]:
     equal &= set(network.links[found.links].tolist()) == {
         key for *_, key in graph.in_edges(expected | {outfall}, keys=True)
     }
-    local = _local(network, graph)
+    local = _local(network, graph, sewer.nodes_a_copy * FIRST_COPIES)
     return {
         "upstream_links": len(found.links),
         "upstream_s": round(ours, 4),
@@ -257,13 +260,13 @@ def _upstream(sewer: Tiled) -> dict[str, Any]:
     }
 
 
-def _local(network: Any, graph: nx.MultiDiGraph) -> dict[str, Any]:
+def _local(network: Any, graph: nx.MultiDiGraph, among: int) -> dict[str, Any]:
     from twin.network import trace
 
     rng = np.random.default_rng(3)
     manholes: list[str] = []
     while len(manholes) < MANHOLES_ASKED:
-        name = str(network.nodes[int(rng.integers(len(network.nodes)))])
+        name = str(network.nodes[int(rng.integers(among))])
         if LITTLE[0] <= len(trace.upstream(network, name).links) <= LITTLE[1]:
             manholes.append(name)
     ours, found = _timed(lambda: [trace.upstream(network, name) for name in manholes], 5)

@@ -32,7 +32,8 @@ import shapely
 from twin.asset import AssetId, Basis, LinkKind, NodeKind, System
 from twin.errors import UnknownError
 from twin.network import ValveState
-from twin.network.ids import Ids, arrow
+from twin.network.ids import Ids
+from twin.network.text import arrow, contains
 from twin.network.walk import Scratches, compressed
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ _NOT_ISOLATING = (
 )
 _ONE_WAY_VALVE = r'"valve_type":"(PRV|PSV)"|止回|单向阀|单流阀|check valve|non-return'
 _CHECK_VALVE = '"check_valve":true'
-"""What properties and features say, as regular expressions."""
+"""What properties and features say; the first two are regular expressions."""
 
 compute: Any = pyarrow.compute  # made at import, so no checker knows its functions
 T = TypeVar("T")
@@ -233,7 +234,7 @@ def _link_valves(links: pd.DataFrame, kind: NDArray[np.uint8]) -> tuple[NDArray[
     """Return which links are valves that can be closed, and which let nothing back."""
     valve = _is_one_of(kind, LINK_KINDS, (LinkKind.VALVE,))
     one_way = _is_one_of(kind, LINK_KINDS, _ONE_WAY)
-    one_way |= _says(links["properties"], _CHECK_VALVE)
+    one_way |= contains(links["properties"], _CHECK_VALVE)
     at = np.flatnonzero(valve)
     said = links["properties"].iloc[at]
     valve[at] = ~_says(said, _NOT_ISOLATING)
@@ -251,9 +252,7 @@ def _node_valves(nodes: pd.DataFrame, kind: NDArray[np.uint8]) -> NDArray[np.boo
 
 def _says(column: pd.Series[Any], expression: str) -> NDArray[np.bool_]:
     """Return which rows of a column match a regular expression somewhere, whatever the case."""
-    is_plain = not set(expression) & set("|()?")
-    match: Any = compute.match_substring if is_plain else compute.match_substring_regex
-    there = match(arrow(column), expression, ignore_case=not is_plain)
+    there = compute.match_substring_regex(arrow(column), expression, ignore_case=True)
     return there.to_numpy(zero_copy_only=False) == True  # noqa: E712  # missing is None
 
 

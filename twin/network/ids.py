@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numba as nb
 import numpy as np
 import pyarrow as pa
 
 from twin.asset import AssetId
+from twin.network.text import arrow, buffers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,8 @@ _PRIME = 0x9E3779B97F4A7C15
 """2^64 over the golden ratio, odd: multiplying by it spreads (Knuth, The Art of Computer Programming 3, 6.4)."""
 _FINAL = (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53)
 """The last two multiplications of MurmurHash3 (Appleby, fmix64): ids that differ in one digit spread as any others."""
+_BLOCK = 1024
+"""Ids looked up side by side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +47,7 @@ class Ids:
     def of(column: pd.Series[Any] | NDArray[np.object_]) -> Ids:
         """Index the ids of a table's column."""
         text = arrow(column)
-        return Ids(text, *_buffers(text))
+        return Ids(text, *buffers(text))
 
     @cached_property
     def _table(self) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
@@ -77,23 +80,7 @@ class Ids:
 
     def find_all(self, column: pd.Series[Any]) -> NDArray[np.int32]:
         """Return the position of each id in a table's column, int32, -1 where it is not among them or missing."""
-        return _find_all(*_buffers(arrow(column)), self._offsets, self._data, *self._table)
-
-
-def arrow(column: pd.Series[Any] | NDArray[np.object_]) -> Any:
-    """Return a table's column of text as one Arrow array; missing values are null."""
-    text: Any = cast("Any", pa).array(column, from_pandas=True)
-    text = text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text
-    return text.cast(pa.large_string())
-
-
-def _buffers(text: Any) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Return where each string begins (and the last one ends) and the bytes of all; a missing one is empty."""
-    _, offsets, data = text.fill_null("").buffers()
-    bytes_of = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
-    if not len(text):
-        return np.zeros(1, np.int64), bytes_of
-    return np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1], bytes_of
+        return _find_all(*buffers(arrow(column)), self._offsets, self._data, *self._table)
 
 
 @nb.njit(cache=True)
@@ -127,13 +114,17 @@ def _fill(
     slots = np.full(slot_count, -1, np.int32)
     tags = np.zeros(slot_count, np.uint8)
     last = np.uint64(slot_count - 1)
-    for at in range(len(offsets) - 1):
-        mixed = _hash(data, offsets[at], offsets[at + 1])
-        slot = mixed & last
-        while slots[slot] >= 0:
-            slot = (slot + np.uint64(1)) & last
-        slots[slot] = at
-        tags[slot] = mixed >> np.uint64(56)
+    mixed = np.empty(_BLOCK, np.uint64)
+    for begin in range(0, len(offsets) - 1, _BLOCK):
+        count = min(_BLOCK, len(offsets) - 1 - begin)
+        for i in range(count):
+            mixed[i] = _hash(data, offsets[begin + i], offsets[begin + i + 1])
+        for i in range(count):
+            slot = mixed[i] & last
+            while slots[slot] >= 0:
+                slot = (slot + np.uint64(1)) & last
+            slots[slot] = begin + i
+            tags[slot] = mixed[i] >> np.uint64(56)
     return slots, tags
 
 
@@ -178,6 +169,20 @@ def _find_all(
     tags: NDArray[np.uint8],
 ) -> NDArray[np.int32]:
     found = np.empty(len(wanted_offsets) - 1, np.int32)
-    for i in range(len(found)):
-        found[i] = _find(wanted, wanted_offsets[i], wanted_offsets[i + 1], offsets, data, slots, tags)
+    last = np.uint64(len(slots) - 1)
+    mixed, likely, tag = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.uint8)
+    for begin in range(0, len(found), _BLOCK):
+        count = min(_BLOCK, len(found) - begin)
+        for i in range(count):
+            mixed[i] = _hash(wanted, wanted_offsets[begin + i], wanted_offsets[begin + i + 1])
+        for i in range(count):  # nothing here waits for the one before, so the memory is asked for many at once
+            likely[i], tag[i] = slots[mixed[i] & last], tags[mixed[i] & last]
+        for i in range(count):
+            first, end, at = wanted_offsets[begin + i], wanted_offsets[begin + i + 1], likely[i]
+            if at >= 0 and (
+                tag[i] != np.uint8(mixed[i] >> np.uint64(56))
+                or not _same(wanted, first, end, data, offsets[at], offsets[at + 1])
+            ):
+                at = _find(wanted, first, end, offsets, data, slots, tags)
+            found[begin + i] = at
     return found
