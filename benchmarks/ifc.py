@@ -49,7 +49,7 @@ def bare(path: Path) -> int:
     """Read `path` with the library alone; return the number of shapes."""
     file = ifcopenshell.open(path)
     assert isinstance(file, ifcopenshell.file)
-    products = file.by_type("IfcProduct")
+    products = list[Any](file.by_type("IfcProduct"))
     kept = [ifcopenshell.util.element.get_psets(product) for product in products]
     meshed = [
         product

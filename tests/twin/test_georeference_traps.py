@@ -119,6 +119,20 @@ def test_a_world_coordinate_system_elsewhere_is_a_rival_with_its_distance():
     assert placement.rivals[0].endswith("is 1000 m away")
 
 
+def test_a_small_world_coordinate_system_is_told_and_not_applied():
+    placement, _ = decide(conversion(), world=world((0.0, 0.0, 4.25), turn=2.0))
+    assert placement.origin == pytest.approx((EAST, NORTH, 6.5))
+    (line,) = placement.rivals
+    assert line.endswith("is moved by (0.00, 0.00, 4.25) m and turned by 2.000°: not applied")
+
+
+def test_a_model_of_another_country_is_not_proposed_here_by_changing_crs_and_unit_at_once():
+    """Karlsruhe in Gauss-Krüger zone 3, its Scale inverted: read in centimetres it would fit Luxembourg's own grid."""
+    karlsruhe = conversion(crs="EPSG:31467", easting=3_458_715.92, northing=5_439_966.65, scale=1000.0)
+    placement, _ = decide(karlsruhe, city="EPSG:2169", unit=0.001)
+    assert (placement.decision, placement.proposal) == (Decision.QUARANTINED, None)
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_angles_of_a_rigid_operation_stand_where_the_geographic_crs_says(order):
     """Expected: the same point through PROJ, true north turned by the convergence there."""
@@ -210,6 +224,12 @@ def test_a_site_latitude_proposes_the_place_turned_by_true_north_and_the_converg
     expected = (EAST - 100 * math.cos(turn), NORTH - 100 * math.sin(turn), 6.0)
     assert placement.proposal.origin == pytest.approx(expected, abs=0.01)
     assert placement.proposal.rotation_deg == pytest.approx(15 + convergence(), abs=1e-5)
+
+
+def test_geometry_in_map_coordinates_is_named_where_no_statement_is():
+    placement, _ = decide(city=None, anchor=(EAST, NORTH, 0.0))
+    assert (placement.decision, placement.level, placement.proposal) == (Decision.UNPLACED, None, None)
+    assert placement.source == "the geometry stands in map coordinates, without a CRS"
 
 
 @pytest.mark.parametrize(

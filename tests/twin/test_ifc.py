@@ -235,6 +235,34 @@ def test_a_broken_file_is_refused_with_one_line(tmp_path, change, code):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_a_placement_in_a_circle_is_refused_before_the_kernel_dies_of_it(tmp_path, ahead):
+    small = Small()
+    slab, *pipes = (product.ObjectPlacement for product in (small.slab, *small.pipes))
+    chain = [slab, *pipes[:ahead]]
+    for placement, parent in zip(chain, [*chain[1:], slab], strict=True):
+        placement.PlacementRelTo = parent
+    with pytest.raises(InputError, match=r"E_FORMAT .*small\.ifc #\d+: a placement stands relative to itself"):
+        read(small.save(tmp_path))
+
+
+def test_a_placement_without_axes_is_refused(tmp_path):
+    small = Small()
+    small.slab.ObjectPlacement.RelativePlacement = None
+    with pytest.raises(InputError, match="E_FORMAT .*no axes"):
+        read(small.save(tmp_path))
+
+
+def test_text_in_place_of_a_number_of_a_map_conversion_is_refused(tmp_path):
+    small = Small()
+    make = small.file.create_entity
+    make("IfcMapConversion", small.context, make("IfcProjectedCRS", Name="EPSG:4549"), 540_000.0, 3_350_000.0, 6.0)
+    path = small.save(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"540000.", b"'east'"))
+    with pytest.raises(InputError, match="E_FORMAT IfcMapConversion #.*Eastings is 'east'"):
+        read(path)
+
+
 def test_products_without_a_global_id_go_by_their_number_and_are_told(tmp_path):
     small = Small()
     for pipe in small.pipes:

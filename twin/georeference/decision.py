@@ -129,6 +129,8 @@ def _unplaced(statements: Statements, conversion: MapConversion | None, city: Ci
         source, level = f"{statements.site.entity} without a CRS", 30
     elif statements.site_lonlat is not None:
         source, level = "IfcSite latitude and longitude only", 20
+    elif math.hypot(*statements.anchor[:2]) >= LARGE_M:
+        source = "the geometry stands in map coordinates, without a CRS"
     elif statements.address:
         source, level = "an address only", 10
     proposal = suggested(statements, conversion, city)

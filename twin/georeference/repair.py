@@ -114,7 +114,8 @@ def _otherwise(statements: Statements, plain: MapConversion, stated: CRS | None,
             yield replace(plain, angular=True), "its coordinates read in degrees"
     names = [*plain.hints, *([crs_of.label(city.crs)] if city.crs is not None else [])]
     for name in dict.fromkeys(names):
-        for reading, why in ((plain, ""), *_units(plain)):
+        # Another unit too only where no CRS is stated: with both free, a model of another country fits into any city.
+        for reading, why in ((plain, ""), *(_units(plain) if stated is None else ())):
             yield replace(reading, crs=name), f"read in {name}" + (f"; {why}" if why else "")
 
 

@@ -92,8 +92,8 @@ def _against_site(statements: Statements, lonlat: Point, verdict: Verdict) -> It
 def _against_local(statements: Statements, local: LocalOrigin, verdict: Verdict) -> Iterator[str]:
     """Hold map coordinates in placements against the conversion; ordinary offsets are part of it and no rival."""
     if verdict.stated is None or not local.large:
-        if local.level == 40 and abs(local.rotation_deg) > AGREE_DEG:
-            yield f"{local.entity} is turned by {local.rotation_deg:.3f}°"
+        if local.level == 40:
+            yield from _not_applied(local)
         return
     axis_m = unit_m(verdict.stated)
     inside = local.level == 30 and math.hypot(*statements.anchor[:2]) >= math.hypot(*local.origin[:2]) / 2
@@ -104,6 +104,17 @@ def _against_local(statements: Statements, local: LocalOrigin, verdict: Verdict)
     turn = between_deg(local.rotation_deg, verdict.conversion.rotation_deg)
     if local.level == 40 and abs(turn) > AGREE_DEG:
         yield f"{local.entity} is turned by {turn:.3f}° against it"
+
+
+def _not_applied(world: LocalOrigin) -> Iterator[str]:
+    """Say what a world coordinate system adds: the kernel leaves it out, and exporters repeat the conversion in it."""
+    words: list[str] = []
+    if math.hypot(*world.origin) > AGREE_M:
+        words.append("moved by ({:.2f}, {:.2f}, {:.2f}) m".format(*world.origin))
+    if abs(world.rotation_deg) > AGREE_DEG:
+        words.append(f"turned by {world.rotation_deg:.3f}°")
+    if words:
+        yield f"{world.entity} is {' and '.join(words)}: not applied"
 
 
 def _against_true_north(statements: Statements, verdict: Verdict) -> Iterator[str]:

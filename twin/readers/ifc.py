@@ -13,6 +13,7 @@ from twin.readers.ifc_anchor import anchor
 from twin.readers.ifc_assets import IfcContent, buildings, elements, guid, spaces, storeys
 from twin.readers.ifc_file import IfcSource, is_ifc, open_ifc
 from twin.readers.ifc_geometry import Geometry, geometry
+from twin.readers.ifc_placement import check_placements
 from twin.readers.ifc_properties import definitions
 from twin.readers.ifc_statements import project_unit_m, statements
 from twin.readers.ifc_tree import Connections, connections, tree
@@ -27,12 +28,13 @@ class IfcReader:
         return is_ifc(path)
 
     def read(self, path: Path, request: ReadRequest) -> Model:
-        """Read `path` whole; raises InputError with the codes of `twin.readers.ifc_file.open_ifc`.
+        """Read `path` whole; raises InputError with the codes of `open_ifc` and `check_placements`.
 
         The kernel's own prints are kept off standard output by turning file descriptor 1 away meanwhile, so several
         files are read in processes, not threads.
         """
         opened = open_ifc(path)
+        check_placements(opened.file, path)
         said = definitions(opened.file)
         meshed = geometry(opened.file)
         joined = connections(opened.file)

@@ -68,11 +68,8 @@ def _of_placements(file: ifcopenshell.file, unit_m: float) -> NDArray[np.float64
 
 
 def _matrix(product: entity_instance | None) -> NDArray[np.float64]:
-    """Return the placement of `product`, the identity where it has none that can be followed."""
+    """Return the placement of `product`, the identity where it has no local one."""
     placement = None if product is None else product.ObjectPlacement
     if placement is None or not placement.is_a("IfcLocalPlacement"):
         return np.eye(4)
-    try:
-        return ifcopenshell.util.placement.get_local_placement(placement)
-    except (TypeError, ValueError):  # no three numbers a point: the element itself refuses the file
-        return np.eye(4)
+    return ifcopenshell.util.placement.get_local_placement(placement)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from shapely import MultiPolygon, Point, Polygon
 
 from twin.asset import FREE_PORTS, AssetId, Attribute, Building, Element, Space, Storey, asset_id
-from twin.errors import InputError
 from twin.georeference import Frame
 from twin.readers.ifc_geometry import Geometry
 from twin.readers.ifc_outline import outline
@@ -52,25 +51,14 @@ class IfcContent:
         return None if entity is None else asset_id(self.source, table, guid(entity))
 
     def origin(self, entity: entity_instance) -> NDArray[np.float64] | None:
-        """Return where the placement of `entity` puts its origin, in the model's frame, metres.
-
-        Raises InputError E_FORMAT where a coordinate on the way is no number.
-        """
+        """Return where the placement of `entity` puts its origin, in the model's frame, metres."""
         known = self.geometry.origins.get(entity.id())
         if known is not None:
             return known
         placement = entity.ObjectPlacement
         if placement is None or not placement.is_a("IfcLocalPlacement"):
             return None
-        try:
-            return ifcopenshell.util.placement.get_local_placement(placement)[:3, 3] * self.unit_m
-        except (TypeError, ValueError):
-            raise InputError(
-                f"the placement of {entity.is_a()} {guid(entity)} is no three numbers a point",
-                where=f"{self.source} #{placement.id()}",
-                expected="IfcCartesianPoint with three coordinates",
-                code="E_FORMAT",
-            ) from None
+        return ifcopenshell.util.placement.get_local_placement(placement)[:3, 3] * self.unit_m
 
     def name(self, entity: entity_instance) -> str:
         """Return the name of `entity`, else its long name, else its class and GlobalId."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from twin import crs as crs_of
 from twin.asset import Attribute
-from twin.errors import CrsError
+from twin.errors import CrsError, InputError
 from twin.georeference import LocalOrigin, MapConversion, Statements
 from twin.readers.ifc_properties import Definitions
 
@@ -85,11 +85,11 @@ def _operation(file: ifcopenshell.file, operation: entity_instance) -> MapConver
         return MapConversion(
             entity,
             name,
-            float(operation.Eastings or 0.0),
-            float(operation.Northings or 0.0),
-            float(operation.OrthogonalHeight or 0.0),
-            *_direction(operation.XAxisAbscissa, operation.XAxisOrdinate),
-            operation.Scale,
+            _real(operation, "Eastings") or 0.0,
+            _real(operation, "Northings") or 0.0,
+            _real(operation, "OrthogonalHeight") or 0.0,
+            *_direction(_real(operation, "XAxisAbscissa"), _real(operation, "XAxisOrdinate")),
+            _real(operation, "Scale"),
             unit,
             factors=_factors(operation),
             doubts=doubts,
@@ -101,7 +101,7 @@ def _operation(file: ifcopenshell.file, operation: entity_instance) -> MapConver
     coordinates = (operation.FirstCoordinate, operation.SecondCoordinate)
     first, second = (0.0 if each is None else float(each.wrappedValue) for each in coordinates)
     angular = any(each is not None and each.is_a("IfcPlaneAngleMeasure") for each in coordinates)
-    height = float(operation.Height or 0.0)
+    height = _real(operation, "Height") or 0.0
     if angular:
         degree = math.degrees(_angle_unit(file, target))
         first, second, height = first * degree, second * degree, height * _height_unit_m(file, target)
@@ -119,13 +119,25 @@ def _operation(file: ifcopenshell.file, operation: entity_instance) -> MapConver
     )
 
 
+def _real(entity: entity_instance, attribute: str) -> float | None:
+    """Return a number of `entity`, None where it states none; raises InputError E_FORMAT where it is none."""
+    value = getattr(entity, attribute)
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{attribute} is {value!r}",
+            where=f"{entity.is_a()} #{entity.id()}",
+            expected="a number",
+            code="E_FORMAT",
+        ) from None
+
+
 def _factors(operation: entity_instance) -> tuple[float, float, float]:
     if not operation.is_a("IfcMapConversionScaled"):
         return (1.0, 1.0, 1.0)
-    x, y, z = (
-        1.0 if factor is None else float(factor) for factor in (operation.FactorX, operation.FactorY, operation.FactorZ)
-    )
-    return x, y, z
+    x, y, z = (_real(operation, f"Factor{axis}") for axis in "XYZ")
+    return (1.0 if x is None else x), (1.0 if y is None else y), (1.0 if z is None else z)
 
 
 def _direction(abscissa: float | None, ordinate: float | None) -> tuple[float, float]:
@@ -278,10 +290,7 @@ def _placed(site: entity_instance, unit_m: float) -> LocalOrigin | None:
     placement = site.ObjectPlacement
     if placement is None or not placement.is_a("IfcLocalPlacement"):
         return None
-    try:
-        matrix = ifcopenshell.util.placement.get_local_placement(placement)
-    except (TypeError, ValueError):  # no three numbers a point: the elements that hang on it refuse the file
-        return None
+    matrix = ifcopenshell.util.placement.get_local_placement(placement)
     return _local_origin(f"IfcSite #{site.id()} placement", 30, matrix, unit_m)
 
 
@@ -293,7 +302,7 @@ def _world(file: ifcopenshell.file, unit_m: float) -> LocalOrigin | None:
             continue
         try:
             matrix = ifcopenshell.util.placement.get_axis2placement(axes)
-        except (TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError):  # no point, or no three numbers: it moves nothing
             continue
         world = _local_origin(f"{context.is_a()} #{context.id()} world coordinate system", 40, matrix, unit_m)
         if math.hypot(*world.origin) > _AT_ZERO_M or abs(world.rotation_deg) > _MIN_TURN_DEG:
