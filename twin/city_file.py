@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from twin import crs as reference
 from twin import geopackage, history, records, sources
@@ -16,9 +16,6 @@ from twin.geopackage import Table
 from twin.model import Decision, Model
 from twin.placing import PLACINGS
 from twin.valves import VALVE_OPERATIONS
-
-if TYPE_CHECKING:
-    import sqlite3
 
 FORMAT = "2"
 """Format 1 had no revisions, repair log, valve operations, joints, placings, nor the columns that came with them."""
@@ -38,16 +35,17 @@ TABLES = (*records.TABLES, *sources.TABLES, *history.TABLES, PLACINGS, VALVE_OPE
 
 
 def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
-    """Open the city at `path`, brought to the newest format.
+    """Open the city at `path`, brought to the newest format: in the file, or where that is read-only, in memory.
 
     Raises InputError E_MISSING where there is none and E_FORMAT where the file is something else.
     """
     if not path.is_file():
         raise InputError("no such city", where=str(path), expected="a GeoPackage made by load", code="E_MISSING")
     with geopackage.one_line_errors(path):
-        db = geopackage.connect(path, busy_timeout_s=busy_timeout_s)
+        db = geopackage.connect_to_read(path, busy_timeout_s=busy_timeout_s)
         try:
-            _bring_up_to_date(db, path)
+            if not _is_of_today(db, path):
+                db = _brought_up_to_date(db)
         except BaseException:
             db.close()
             raise
@@ -114,13 +112,30 @@ def advance(db: sqlite3.Connection) -> None:
     put(db, "revision", str(int(value(db, "revision") or 0) + 1))
 
 
-def _bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
-    """Add what a city of an earlier format lacks; nothing that it holds is touched."""
+def _is_of_today(db: sqlite3.Connection, path: Path) -> bool:
+    """Say whether a city has all that the newest format has; InputError E_FORMAT where it is none."""
     found = _format(db) if geopackage.is_geopackage(db) else None
     if found not in _KNOWN_FORMATS:
         raise InputError("is no city database", where=str(path), expected="a city made by load", code="E_FORMAT")
-    if found == FORMAT and not geopackage.lacks(db, TABLES):
-        return
+    return found == FORMAT and not geopackage.lacks(db, TABLES)
+
+
+def _brought_up_to_date(db: sqlite3.Connection) -> sqlite3.Connection:
+    """Add what a city of an earlier format lacks, nothing else; to a copy in memory where the file is read-only."""
+    try:
+        _upgrade(db)
+    except sqlite3.OperationalError as error:
+        if not geopackage.is_read_only(error):
+            raise
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        db.backup(copy)
+        db.close()
+        _upgrade(copy)
+        return copy
+    return db
+
+
+def _upgrade(db: sqlite3.Connection) -> None:
     with geopackage.transaction(db):
         settled = value(db, "crs")
         srs = geopackage.put_srs(db, reference.parse(settled)) if settled else geopackage.UNDEFINED_CARTESIAN

@@ -9,6 +9,7 @@ them, so a writer takes them off inside its transaction (`untriggered`), keeps t
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import struct
 from collections.abc import Generator, Sequence
@@ -97,7 +98,9 @@ def translated(error: sqlite3.Error, path: Path) -> ChengmaiError:
         return BusyError("the database is being written by somebody else", where=where, expected="a free database")
     if name.startswith("SQLITE_FULL"):
         return UnavailableError("the disk is full; nothing was changed", where=where, code="E_DISK")
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+    if name.startswith("SQLITE_IOERR"):
+        return UnavailableError("the disk is full, or failing; nothing was changed", where=where, code="E_DISK")
+    if is_read_only(error):
         return UnavailableError("cannot be written", where=where, expected="a writable folder", code="E_READONLY")
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return InputError("is not a readable SQLite database", where=where, expected="a GeoPackage", code="E_FORMAT")
@@ -107,8 +110,34 @@ def translated(error: sqlite3.Error, path: Path) -> ChengmaiError:
 def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
     """Open `path` for reading and writing with explicit transactions; a locked file is waited for `busy_timeout_s`."""
     db = sqlite3.connect(path, isolation_level=None, timeout=busy_timeout_s, check_same_thread=False)
-    db.execute("PRAGMA synchronous = FULL")
+    try:
+        db.execute("PRAGMA synchronous = FULL")  # reads the file
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
+
+
+def connect_to_read(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
+    """Open `path` as `connect` does; where its folder cannot be written, as a file that nobody changes.
+
+    SQLite needs a folder that it can write even to read a database with a write-ahead log, unless somebody has it open.
+    """
+    try:
+        return connect(path, busy_timeout_s=busy_timeout_s)
+    except sqlite3.OperationalError as error:
+        log = path.with_name(f"{path.name}-wal")
+        may_change = os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+        if not is_read_only(error) or may_change or (log.exists() and log.stat().st_size):
+            raise
+        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+
+def is_read_only(error: sqlite3.Error) -> bool:
+    """Say whether SQLite raised `error` because a file or its folder cannot be written."""
+    name = str(getattr(error, "sqlite_errorname", ""))
+    return name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"))
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """Revisions: what a load replaces is kept whole, the city of a time answers, an older city file keeps all it has."""
 
 import gzip
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -14,7 +16,7 @@ from tests.twin.test_city import NOW, PLACED, UNPLACED, everything, many
 from twin import history
 from twin.asset import System
 from twin.city import City, Stored
-from twin.errors import InputError, UnknownError
+from twin.errors import InputError, UnavailableError, UnknownError
 from twin.model import Issue, Model, Repair, RepairAction
 from twin.network import ValveState
 from twin.network.joints import Joint
@@ -22,6 +24,8 @@ from twin.network.joints import Joint
 DAY = timedelta(days=1)
 OLD_CITY = Path(__file__).with_name("city_format_1.gpkg.gz")
 """Written by the code of commit 6bcfab0: everything() placed as a.ifc and unplaced as b.ifc, many() as c."""
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -204,3 +208,39 @@ def test_city_of_format_one_is_upgraded_and_keeps_everything(tmp_path: Path) -> 
         assert len(again.revisions("a.ifc")) == 2
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+@pytest.fixture
+def shelf() -> Iterator[Path]:
+    """A folder with a city of format 1 and one of today that this process, nobody's if it was root's, cannot write."""
+    with TemporaryDirectory() as name:  # anybody may look into it, not so into pytest's
+        folder = Path(name)
+        (folder / "old.gpkg").write_bytes(gzip.decompress(OLD_CITY.read_bytes()))
+        with City.create(folder / "new.gpkg", "4549") as city:
+            city.replace(everything(), NOW)
+        folder.chmod(0o555)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
+            folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["old.gpkg", "new.gpkg"])
+def test_city_where_nothing_can_be_written_is_read_whichever_its_format(shelf: Path, name: str) -> None:
+    before = (shelf / name).read_bytes()
+    with City.open(shelf / name) as city, city.as_of(NOW + DAY) as then:
+        assert "a.ifc" in [row.source for row in city.sources()]
+        assert then.model("a.ifc") == city.model("a.ifc")
+        assert city.valve_states() == {}
+        for write in (
+            lambda: city.replace(renewed(everything()), NOW + DAY),
+            lambda: city.operate("a.ifc:node:N:1", ValveState.STUCK, at=NOW, by="crew 3"),
+        ):
+            with pytest.raises(UnavailableError, match=r"E_READONLY .* cannot be written"):
+                write()
+    assert (shelf / name).read_bytes() == before
+    assert sorted(each.name for each in shelf.iterdir()) == ["new.gpkg", "old.gpkg"]
