@@ -12,7 +12,7 @@ last. Compared, always from the same tables and for the same answer:
 - ``upstream``: all that drains to the outfall, against `networkx.ancestors`.
 - ``isolation``: the valves to close around pipes all over the network, and all that no source reaches then, against a
   search to the next valves and one from the sources.
-- ``local_trace``: what drains to manholes that 50 to 1,000 links lie above (those of the first ten copies, which all
+- ``local_trace``: what drains to manholes that 100 to 1,000 links lie above (those of the first ten copies, which all
   others lie below), in the whole network, against the same search.
 
 Compiled code is warm and times are the best of a few repeats (what takes networkx seconds is asked once).
@@ -48,7 +48,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GOALS = {"build": 20, "memory": 8, "upstream": 50, "isolation": 40, "local_trace": 10}
 PIPES_ASKED = 4
 MANHOLES_ASKED = 200
-LITTLE = (50, 1000)
+LITTLE = (100, 1000)
 """Links above a manhole whose trace is called local."""
 FIRST_COPIES = 10
 SOURCES = (NodeKind.RESERVOIR, NodeKind.TANK, NodeKind.SOURCE)
