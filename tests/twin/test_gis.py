@@ -143,6 +143,19 @@ def test_rows_without_a_usable_geometry_are_counted_and_listed(tmp_path: Path) -
     assert [(issue.code, issue.guid) for issue in model.issues] == [("E_GEOMETRY", "b"), ("E_GEOMETRY", "c")]
 
 
+def test_line_of_one_point_is_left_out_and_told_and_the_others_come_in(tmp_path: Path) -> None:
+    lines = {"a": [[120.1, 30.1], [120.2, 30.1]], "b": [[120.1, 30.1]]}
+    features = [
+        {"type": "Feature", "properties": {"id": name}, "geometry": {"type": "LineString", "coordinates": line}}
+        for name, line in lines.items()
+    ]
+    path = tmp_path / "gas.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
+    model = read(path)
+    assert [link.name for link in model.links] == ["a"]
+    assert [(issue.code, issue.guid) for issue in model.issues] == [("E_GEOMETRY", "b")]
+
+
 def test_parts_that_touch_are_one_and_others_are_told(tmp_path: Path) -> None:
     touching = shapely.MultiLineString([[(0, 0), (1, 0)], [(1, 0), (2, 0)]])
     apart = shapely.MultiLineString([[(0, 0), (1, 0)], [(5, 0), (6, 0)]])

@@ -281,6 +281,15 @@ def test_encodings_and_delimiters_are_found(tmp_path: Path, encoding: str) -> No
     assert model.nodes[0].service == "sanitary"
 
 
+def test_lines_of_two_encodings_in_one_file_are_each_read_in_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "WSPoint.csv"
+    head = "物探点号,X坐标,Y坐标,附属物\nW1,3350100,540100,检查井\n".encode()
+    path.write_bytes(head + "W2,3350200,540100,出水口\n".encode("gbk"))
+    model = read(path, **GK)
+    assert [node.kind for node in model.nodes] == [NodeKind.MANHOLE, NodeKind.OUTFALL]
+    assert [issue.code for issue in model.issues] == ["E_ENCODING"]
+
+
 def test_field_book_gives_numbers_once_and_carries_them_down(tmp_path: Path) -> None:
     rows = [
         ("管线点预编号", "连接点号", "管径或断面", "特征", "坐标", None, "高程", None, None, "埋深(cm)"),

@@ -60,7 +60,8 @@ def _open(path: Path, name: str, encoding: str | None) -> Layer:
     import pyogrio  # noqa: PLC0415  # as above
 
     info = pyogrio.read_info(path, layer=name, encoding=encoding)
-    frame = pyogrio.read_dataframe(path, layer=name, encoding=encoding)
+    # A line of one point is no geometry: the row comes without one, and is told like any other of those.
+    frame = pyogrio.read_dataframe(path, layer=name, encoding=encoding, on_invalid="ignore")
     declared = int(info["features"])
     if declared >= 0 and len(frame) != declared:
         raise InputError(

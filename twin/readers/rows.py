@@ -174,7 +174,7 @@ def usable_rows(layer: Layer, names: Sequence[str], reading: Reading) -> tuple[N
     infinite = ~empty & ~np.isfinite(shapely.bounds(geometries)).all(axis=1)
     invalid = ~empty & ~infinite & ~shapely.is_valid(geometries)
     for code, message, chosen in (
-        ("E_GEOMETRY", "has no geometry; left out", empty),
+        ("E_GEOMETRY", "has no geometry, or one that is none; left out", empty),
         ("E_GEOMETRY", "has coordinates that are no numbers; left out", infinite),
         ("E_INVALID", "has an invalid geometry; kept as it is", invalid),
     ):

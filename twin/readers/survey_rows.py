@@ -79,6 +79,7 @@ class Survey:
     issues: list[Issue] = field(default_factory=list[Issue])
     flow_codes: set[str] = field(default_factory=set[str])
     _in_book: dict[tuple[str, str], Spot] = field(default_factory=dict[tuple[str, str], Spot])
+    """The last point of each number in field books, by sheet: its later rows tell more of it."""
     _half: dict[tuple[str, str, str], list[Run]] = field(default_factory=dict[tuple[str, str, str], list[Run]])
     """Pipes of field books that were met at one end, by sheet, the point there, the other point."""
 
@@ -120,9 +121,8 @@ class Survey:
         spot = Spot(name, of, row.sheet.name, row.number("northing"), row.number("easting"), row.number("ground_m"))
         spot.depth = row.number("well_depth_m")
         spot.said, spot.own = row.said, row.attributes()
-        if book and (
-            known := next((s for s in reversed(self.spots) if s.name == name and s.sheet == spot.sheet), None)
-        ):
+        key = spot.sheet, name
+        if book and (known := self._in_book.get(key)):
             same = spot.northing is None or (
                 known.northing is not None
                 and math.dist((known.northing, known.easting or 0), (spot.northing, spot.easting or 0)) <= _SAME_PLACE_M
@@ -131,7 +131,7 @@ class Survey:
                 known.said = {**spot.said, **known.said}
                 return
         if book:
-            self._in_book.setdefault((spot.sheet, name), spot)
+            self._in_book[key] = spot
         self.spots.append(spot)
 
     def _run(self, row: _Row, of: Class, size: tuple[float | None, float | None]) -> None:
@@ -241,7 +241,7 @@ def level_of(end: End, run: Run, ground: float | None, *, to_bottom: bool) -> fl
     there is none it is what lies `ground` less the depth.
     """
     size = run.height or 0.0
-    level = end.level if end.level is not None else None
+    level = end.level
     if level is None and end.top is None and end.bottom is None and ground is not None and end.depth is not None:
         level = ground - end.depth
     top, bottom = end.top, end.bottom
