@@ -44,6 +44,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # it would read an asset id such as a:link:b as an emoji, and [psi] as markup
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

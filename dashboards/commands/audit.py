@@ -107,7 +107,6 @@ def _print_table(found: Audited, seen: Audit, asked: dict[str, Any]) -> None:
     """Print a line about the network, and a line a check that found something, with the first finding."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     unit = "m" if found.unit == "metre" else found.unit
     joined = f"joined by {asked['join']}, {asked['tolerance']:g} {unit}; near is {asked['near']:g} {unit}"
@@ -117,8 +116,8 @@ def _print_table(found: Audited, seen: Audit, asked: dict[str, Any]) -> None:
     first = {finding.code: finding for finding in reversed(seen.findings)}
     for check, count in seen.counts.items():
         if count:
-            table.add_row(check.value, str(count), Text(f"{first[check].asset}: {first[check].sentence}"))
-    Console().print(table)
+            table.add_row(check.value, str(count), f"{first[check].asset}: {first[check].sentence}")
+    Console(emoji=False, markup=False, highlight=False).print(table)
 
 
 def _write(done: list[tuple[Audited, Audit]], layer: Path | None, csv: Path | None, at: datetime) -> None:

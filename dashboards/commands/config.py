@@ -34,4 +34,5 @@ def config(
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(row.key, row.value, row.origin, row.description)
-    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
+    width = None if sys.stdout.isatty() else _PIPED_WIDTH
+    Console(width=width, emoji=False, markup=False, highlight=False).print(table)  # a path may hold [brackets]

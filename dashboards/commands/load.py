@@ -192,7 +192,7 @@ def _progress(
         console = Console(stderr=True)
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # a file name may hold [brackets]
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

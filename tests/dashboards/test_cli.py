@@ -68,3 +68,8 @@ def test_help_names_every_command(tmp_path: Path):
     assert result.returncode == 0
     for word in ("load", "simulate", "ingest", "replay", "serve", "up", "demo", "doctor", "backup", "restore"):
         assert word in result.stdout
+
+
+def test_ids_stand_in_the_help_as_they_are_typed(tmp_path: Path):
+    told = chengmai(tmp_path, "trace", "--help")
+    assert "water.inp:link:P-101" in told.stdout  # and no emoji for :link:
