@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import ParseError
 
-from ifctester import ids, reporter
 from xmlschema.exceptions import XMLSchemaException
 
-from twin.errors import InputError
+from twin.errors import InputError, UnavailableError
 from twin.readers.ifc_file import open_ifc
+
+if TYPE_CHECKING:
+    from ifctester.ids import Ids
 
 SHOWN = 10
 """Failing objects that a specification names."""
@@ -60,20 +63,23 @@ class IdsCheck:
 def check_ids(path: Path, *, ids_path: Path) -> IdsCheck:
     """Hold the file at `path` against the IDS at `ids_path` with ifctester.
 
-    Raises InputError: E_MISSING, E_READ, E_IDS where the specification cannot be used, and what
-    `twin.readers.ifc_file.open_ifc` raises.
+    Raises what `open_ids` and `twin.readers.ifc_file.open_ifc` raise.
     """
     specifications = open_ids(ids_path)
     opened = open_ifc(path)  # the report reads on in it
     specifications.validate(opened.file, should_filter_version=True)
-    report: Any = reporter.Json(specifications).report()
+    report: Any = _ifctester("reporter").Json(specifications).report()
     found = [_specification(each) for each in report["specifications"]]
     title = str(report["title"])
     return IdsCheck(str(path), str(ids_path), title, all(each.passed for each in found), found)
 
 
-def open_ids(path: Path) -> ids.Ids:
-    """Read an IDS and hold it against the standard's own schema; raises InputError E_MISSING, E_READ, E_IDS."""
+def open_ids(path: Path) -> Ids:
+    """Read an IDS and hold it against the standard's own schema.
+
+    Raises InputError E_MISSING, E_READ, E_IDS, and UnavailableError where ifctester is not installed.
+    """
+    ids = _ifctester("ids")
     try:
         with path.open("rb"):
             pass
@@ -86,6 +92,16 @@ def open_ids(path: Path) -> ids.Ids:
     except (ids.IdsXmlValidationError, XMLSchemaException, ParseError, ValueError, TypeError, KeyError) as error:
         what = f"is no usable IDS: {_reason(error)}"
         raise InputError(what, where=str(path), expected="buildingSMART IDS 1.0", code="E_IDS") from None
+
+
+def _ifctester(module: str) -> Any:
+    """Return a module of ifctester, which is an extra (docs/adr/0011): everything else works without it."""
+    try:
+        return importlib.import_module(f"ifctester.{module}")
+    except ModuleNotFoundError as missing:
+        raise UnavailableError(
+            f"an IDS is checked by ifctester: {missing}", where="--ids", expected="pip install 'chengmai[ids]'"
+        ) from None
 
 
 def _reason(error: Exception) -> str:

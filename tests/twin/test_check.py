@@ -1,8 +1,11 @@
 """Checks of an IFC file: schema and IDS, in a process of their own, kept with the model."""
 
 import os
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import ifcopenshell.guid
@@ -84,6 +87,23 @@ def test_a_broken_ids_is_one_clear_line(tmp_path, content):
     with pytest.raises(InputError, match="E_IDS") as refused:
         check(Small().save(tmp_path), ids=path)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.slow
+def test_without_ifctester_an_ids_is_refused_with_what_to_install_and_the_schema_is_checked(tmp_path):
+    """In an interpreter that cannot import it, as after `pip install chengmai` without the extra."""
+    code = (
+        "import sys; sys.modules['ifctester'] = None; from dashboards.cli import main; sys.argv[0] = 'chengmai'; main()"
+    )
+    path = Small().save(tmp_path)
+    run = partial(subprocess.run, capture_output=True, text=True, check=False, timeout=200)
+    refused = run([sys.executable, "-c", code, "check", str(path), "--ids", str(ids(tmp_path))])
+    assert (refused.returncode, refused.stdout) == (1, "")
+    (line,) = refused.stderr.splitlines()
+    assert "ifctester" in line
+    assert "pip install 'chengmai[ids]'" in line
+    kept = run([sys.executable, "-c", code, "check", str(path)])
+    assert (kept.returncode, kept.stderr) == (0, "")
 
 
 def test_a_missing_ids_is_said_before_the_model_is_read(tmp_path):

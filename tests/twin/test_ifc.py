@@ -249,7 +249,7 @@ def test_a_placement_in_a_circle_is_refused_before_the_kernel_dies_of_it(tmp_pat
 def test_a_placement_without_axes_is_refused(tmp_path):
     small = Small()
     small.slab.ObjectPlacement.RelativePlacement = None
-    with pytest.raises(InputError, match="E_FORMAT .*no axes"):
+    with pytest.raises(InputError, match=r"E_FORMAT .*no axes"):
         read(small.save(tmp_path))
 
 
@@ -259,7 +259,7 @@ def test_text_in_place_of_a_number_of_a_map_conversion_is_refused(tmp_path):
     make("IfcMapConversion", small.context, make("IfcProjectedCRS", Name="EPSG:4549"), 540_000.0, 3_350_000.0, 6.0)
     path = small.save(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"540000.", b"'east'"))
-    with pytest.raises(InputError, match="E_FORMAT IfcMapConversion #.*Eastings is 'east'"):
+    with pytest.raises(InputError, match=r"E_FORMAT IfcMapConversion #.*Eastings is 'east'"):
         read(path)
 
 
