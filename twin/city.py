@@ -27,7 +27,7 @@ from twin.errors import CrsError, InputError, UnknownError
 from twin.model import Decision, Model
 from twin.network import ValveState
 from twin.placing import Placing
-from twin.sources import Mesh, SourceRow
+from twin.sources import Given, Mesh, SourceRow
 from twin.zoning import zone_nodes
 
 if TYPE_CHECKING:
@@ -114,31 +114,34 @@ class City:
         *,
         path: str = "",
         sha256: str = "",
+        given: Given | None = None,
         placing: Placing | None = None,
         patience_s: float | None = None,
     ) -> Stored:
         """Put `model` in the place of what came from its source before, and nothing else, in one transaction.
 
         What was there becomes a former revision, unless the file (`sha256`) and all that it brings are the same: then
-        nothing is written. `at` is the time noted (aware UTC), `path` says where the file was. A city without a CRS
-        adopts the placement's. `placing` is the decision of a person that put it there, kept with it. Raises BusyError
-        where somebody else writes for longer than `patience_s` (else the city's timeout), CrsError where a placed model
-        is not in the city's CRS, InputError E_ID where two assets have one id, UnavailableError on a full disk.
+        nothing is written. `at` is the time noted (aware UTC), `path` says where the file was, `given` what was said
+        with it. A city without a CRS adopts the placement's. `placing` is the decision of a person that put it there,
+        kept with it. Raises BusyError where somebody else writes for longer than `patience_s` (else the city's
+        timeout), CrsError where a placed model is not in the city's CRS, InputError E_ID where two assets have one id,
+        UnavailableError on a full disk.
         """
+        said = given or Given()
         with self._writing(patience_s) as db:
             newest = sources.find(db, model.source)
             if placing:
                 placings.write(db, placing)
             if newest and sha256 and newest.sha256 == sha256 and history.same(history.model(db, newest), model):
-                if newest.path != path:
-                    db.execute("UPDATE sources SET path = ? WHERE source = ?", (path, model.source))
+                if (newest.path, newest.given) != (path, said):
+                    sources.note_file(db, model.source, path, said)
                 return Stored(newest.revision, is_new=False)
             srs = city_file.srs_for(db, model)
             if newest:
                 history.supersede(db, newest, at, model.mesh)
             revision = newest.revision + 1 if newest else 1
             counts = _write_assets(db, model, srs, at)
-            sources.write(db, model, at, counts=counts, revision=revision, path=path, sha256=sha256)
+            sources.write(db, model, at, counts=counts, revision=revision, path=path, sha256=sha256, given=said)
             city_file.advance(db)
         return Stored(revision, is_new=True)
 

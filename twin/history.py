@@ -105,7 +105,14 @@ def _put_back(copy: sqlite3.Connection, source: str, row: SourceRow | None) -> N
         geopackage.delete(copy, table, "source", source)
     if former and row:
         sources.write(
-            copy, former, row.loaded, counts=row.counts, revision=row.revision, path=row.path, sha256=row.sha256
+            copy,
+            former,
+            row.loaded,
+            counts=row.counts,
+            revision=row.revision,
+            path=row.path,
+            sha256=row.sha256,
+            given=row.given,
         )
         copy.execute(
             "UPDATE sources SET checks = ? WHERE source = ?", (msgspec.json.encode(row.checks).decode(), source)

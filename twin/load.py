@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +26,7 @@ from twin.network.joints import Joint, joints
 from twin.readers import reader_for
 from twin.readers.gis import with_ends
 from twin.receipt import Receipt, receipt, refusal
+from twin.sources import Given, SourceRow
 from twin.workers import Outcome, Workers, read
 
 ISOLATED = frozenset(("ifc",))
@@ -49,9 +51,34 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
+    """A file to read: with what is said of it now, else was when its source came `earlier` from a file of its kind."""
+
     file: Path
-    source: str
     kind: str
+    request: ReadRequest
+    earlier: SourceRow | None
+
+    @staticmethod
+    def of(file: Path, kind: str, request: ReadRequest, earlier: SourceRow | None) -> _Job:
+        if earlier and earlier.kind == kind:
+            request = earlier.given.also(request)
+        return _Job(file, kind, request, earlier)
+
+    @property
+    def source(self) -> str:
+        return self.request.source
+
+    def notes(self, now: ReadRequest) -> Iterator[str]:
+        """Yield what a person may not expect who said no more than `now`."""
+        if self.earlier and self.earlier.path not in {"", str(self.file.resolve())}:
+            yield f"took the place of what came from {self.earlier.path} ({self.earlier.kind})"
+        used = [
+            *([f"CRS {self.request.crs}"] if self.request.crs != now.crs else []),
+            *([f"system {self.request.system}"] if self.request.system != now.system else []),
+            *(["the column mapping"] if self.request.columns != now.columns else []),
+        ]
+        if used:
+            yield f"where the file is silent, as given before: {', '.join(used)}"
 
 
 def load(
@@ -75,7 +102,8 @@ def load(
     `crs` is the CRS of files that name none, and of a new city if it is projected and in metres. `system` is the
     system of networks that do not say. `source` is the name to keep a single file under, else its file name. `columns`
     says what columns of a table mean, `bounds` (w, s, e, n in the city's CRS) how far the city reaches. Networks are
-    repaired within `tolerance_m` (None: not at all). A file that is refused stops no other; the receipts come in the
+    repaired within `tolerance_m` (None: not at all). What was given with a source before (CRS, system, columns) holds
+    for its next files where nothing else is given. A file that is refused stops no other; the receipts come in the
     order of the files. `at` is the time that is noted; `waiting` is called where somebody else writes the city.
 
     Raises InputError where a folder has nothing to load, CrsError where `crs` does not exist, and what `City` raises
@@ -157,20 +185,21 @@ class _Target:
         """Say whether `file` is the city."""
         return self._path.exists() and self._path.samefile(file)
 
-    def put(self, model: Model, file: Path) -> tuple[Model, Stored]:
+    def newest(self, source: str) -> SourceRow | None:
+        """Return the newest revision of `source`, None where it was never loaded."""
+        rows = self._city.sources() if self._city else ()
+        return next((row for row in rows if row.source == source), None)
+
+    def put(self, model: Model, file: Path, given: Given) -> tuple[Model, Stored]:
         """Store a model where a person has placed it, its loose ends joined; returns it as stored."""
         self._city = self._city or City.open_or_create(self._path, self._new_crs)
         doubts: list[Issue] = []
-        earlier = next((row for row in self._city.sources() if row.source == model.source), None)
-        path, digest = str(file.resolve()), _digest(file)
-        if earlier and earlier.path != path:
-            doubts.append(Issue("E_SOURCE", f"took the place of what came from {earlier.path}"))
         ready = _placed(self._city, model, doubts)
         ready = _joined(self._city, ready, doubts)
         if self._tolerance_m is not None:
             ready = _repaired(self._city, ready, self._tolerance_m, doubts)
         ready = dataclasses.replace(ready, issues=[*model.issues, *doubts])
-        return ready, self._store(self._city, ready, path, digest)
+        return ready, self._store(self._city, ready, str(file.resolve()), _digest(file), given)
 
     def join_models(self) -> None:
         """Join the building models of the city to its networks anew, where that changes anything."""
@@ -181,13 +210,14 @@ class _Target:
         if list(known.itertuples(index=False, name=None)) != [dataclasses.astuple(joint) for joint in found]:
             self._city.put_joints(found)
 
-    def _store(self, city: City, model: Model, path: str, digest: str) -> Stored:
+    def _store(self, city: City, model: Model, path: str, digest: str, given: Given) -> Stored:
+        store = partial(city.replace, model, self._at, path=path, sha256=digest, given=given)
         try:
-            return city.replace(model, self._at, path=path, sha256=digest, patience_s=_PATIENCE_S)
+            return store(patience_s=_PATIENCE_S)
         except BusyError:
             if self._waiting:
                 self._waiting()
-        return city.replace(model, self._at, path=path, sha256=digest)
+        return store()
 
     def __enter__(self) -> Self:
         return self
@@ -248,7 +278,8 @@ class _Loading:
                 self._done(index, file, refusal(file, source, "", error))
             else:
                 seen[source] = file
-                yield index, _Job(file, source, kind)
+                request = dataclasses.replace(self._request, source=source, city_crs=self._target.crs)
+                yield index, _Job.of(file, kind, request, self._target.newest(source))
 
     def _refuse_twin(self, file: Path, source: str, seen: Mapping[str, Path]) -> None:
         if source in seen:
@@ -256,10 +287,10 @@ class _Loading:
         if self._target.is_at(file):  # GDAL must not open it here: see twin.geopackage.frame
             raise InputError("is the city itself", where=str(file), expected="a file to load", code="E_FORMAT")
 
-    def _timed(self, reader: Callable[[Path, ReadRequest], Outcome], job: _Job) -> tuple[Outcome, float]:
+    @staticmethod
+    def _timed(reader: Callable[[Path, ReadRequest], Outcome], job: _Job) -> tuple[Outcome, float]:
         begun = time.perf_counter()
-        request = dataclasses.replace(self._request, source=job.source, city_crs=self._target.crs)
-        return reader(job.file, request), time.perf_counter() - begun
+        return reader(job.file, job.request), time.perf_counter() - begun
 
     def _settle(self, waiting: dict[Future[tuple[Outcome, float]], tuple[int, _Job]], *, all_of_them: bool) -> None:
         while waiting:
@@ -279,12 +310,13 @@ class _Loading:
             done = refusal(job.file, job.source, job.kind, outcome.error, seconds=seconds, peak_mb=outcome.peak_mb)
         else:
             try:
-                model, stored = self._target.put(outcome.model, job.file)
+                model, stored = self._target.put(outcome.model, job.file, Given.with_(job.request))
                 done = receipt(
                     job.file,
                     model,
                     revision=stored.revision,
                     unchanged=not stored.is_new,
+                    notes=list(job.notes(self._request)),
                     seconds=seconds + time.perf_counter() - begun,
                     peak_mb=outcome.peak_mb,
                 )

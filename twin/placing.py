@@ -216,7 +216,7 @@ def place(city: City, source: str, placing: Placing | None, at: datetime, by: st
         placing = replace(former, decided=at, by=by, why="withdrawn", origin=None)
     else:
         model = placed(model, placing, city.crs or placing.crs)
-    stored = city.replace(model, at, path=row.path, sha256=row.sha256, placing=placing)
+    stored = city.replace(model, at, path=row.path, sha256=row.sha256, given=row.given, placing=placing)
     from twin.network.joints import joints  # noqa: PLC0415  # pandas and scipy, which no other use of a city needs
 
     city.put_joints(joints(city))

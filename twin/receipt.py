@@ -21,7 +21,8 @@ class Receipt:
     `products` … `excluded` account for an IFC file's products, None for other kinds; `counts` are the assets in the
     city, by table; `repairs` is how many rows the repair log has, by action; `revision` numbers what its source brought
     so far, `unchanged` says that this is the revision that was there; `account` is whatever else the reader says;
-    `errors` has doubts too when `refused` is false.
+    `notes` are what the load did by itself that a person may not expect; `errors` has doubts too when `refused` is
+    false.
     """
 
     file: str
@@ -43,6 +44,7 @@ class Receipt:
     account: Mapping[str, Any] = field(default_factory=dict[str, Any])
     seconds: float = 0.0
     peak_mb: float = 0.0
+    notes: Sequence[str] = ()
     errors: Sequence[Issue] = ()
 
     def line(self, **more: Any) -> str:
@@ -56,7 +58,14 @@ _OWN = ("schema", "schema_alias", "products", "meshed", "empty", "failed", "excl
 
 
 def receipt(
-    file: Path, model: Model, *, revision: int, unchanged: bool, seconds: float = 0.0, peak_mb: float = 0.0
+    file: Path,
+    model: Model,
+    *,
+    revision: int,
+    unchanged: bool,
+    notes: Sequence[str] = (),
+    seconds: float = 0.0,
+    peak_mb: float = 0.0,
 ) -> Receipt:
     """Return the receipt of a model that is in the city; `peak_mb` is the most memory that reading it took."""
     account = dict(model.account)
@@ -75,6 +84,7 @@ def receipt(
         account=account,
         seconds=round(seconds, 3),
         peak_mb=round(peak_mb, 1),
+        notes=notes,
         errors=model.issues,
     )
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from twin import geopackage
+from twin.asset import System
 from twin.geopackage import Table
-from twin.model import Issue, Model, Placement, Repair
+from twin.model import ColumnMapping, Issue, Model, Placement, ReadRequest, Repair
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,6 +33,7 @@ SOURCES = Table(
         ("issues", "TEXT NOT NULL"),
         ("revision", "INTEGER NOT NULL DEFAULT 1"),
         ("checks", "TEXT NOT NULL DEFAULT '{}'"),
+        ("given", "TEXT NOT NULL DEFAULT '{}'"),
         ("remainder", "BLOB"),
     ),
     unique=("source",),
@@ -81,10 +83,29 @@ class Mesh:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What a person said of a file with the load, where the file is silent; see `twin.model.ReadRequest`."""
+
+    crs: str | None = None
+    system: System | None = None
+    columns: ColumnMapping = field(default_factory=ColumnMapping)
+
+    @staticmethod
+    def with_(request: ReadRequest) -> Given:
+        """Return what is given with a request."""
+        return Given(request.crs, request.system, request.columns)
+
+    def also(self, request: ReadRequest) -> ReadRequest:
+        """Return `request` with what was given before where it gives nothing."""
+        columns = self.columns if request.columns == ColumnMapping() else request.columns
+        return replace(request, crs=request.crs or self.crs, system=request.system or self.system, columns=columns)
+
+
+@dataclass(frozen=True, slots=True)
 class SourceRow:
     """One revision of one source: which file it was, when it came in, where it stands, what came of it.
 
-    `checks` holds the summaries of the checks made of it, by kind (schema, ids).
+    `checks` holds the summaries of the checks made of it, by kind (schema, ids); `given` is what was said with it.
     """
 
     source: str
@@ -98,6 +119,7 @@ class SourceRow:
     issues: tuple[Issue, ...]
     revision: int = 1
     checks: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    given: Given = field(default_factory=Given)
 
 
 def source_row(values: Sequence[Any]) -> SourceRow:
@@ -115,6 +137,7 @@ def source_row(values: Sequence[Any]) -> SourceRow:
         issues=msgspec.json.decode(row["issues"], type=tuple[Issue, ...]),
         revision=row["revision"],
         checks=msgspec.json.decode(row["checks"]),
+        given=msgspec.json.decode(row["given"], type=Given),
     )
 
 
@@ -130,6 +153,11 @@ def repairs(db: sqlite3.Connection, source: str) -> tuple[Repair, ...]:
     query = f"SELECT {', '.join(names)} FROM repairs WHERE source = ? ORDER BY fid"  # noqa: S608  # our names
     rows = db.execute(query, (source,)).fetchall()
     return msgspec.convert([dict(zip(names, row, strict=True)) for row in rows], tuple[Repair, ...])
+
+
+def note_file(db: sqlite3.Connection, source: str, path: str, given: Given) -> None:
+    """Write where the file of `source` was and what was given with it, where that is all that is new."""
+    db.execute("UPDATE sources SET path = ?, given = ? WHERE source = ?", (path, _json(given), source))
 
 
 def mesh(db: sqlite3.Connection, source: str) -> Mesh | None:
@@ -148,6 +176,7 @@ def write(
     revision: int,
     path: str,
     sha256: str,
+    given: Given,
 ) -> None:
     """Write what there is of `model` besides its assets, in the place of the revision before."""
     for table in TABLES:
@@ -155,7 +184,7 @@ def write(
     row = (
         *(model.source, model.kind, path, sha256, at.isoformat(), model.placement.decision.value, model.placement.crs),
         *(_json(part) for part in (counts, model.placement, model.account, model.issues)),
-        *(revision, "{}", model.remainder),
+        *(revision, "{}", _json(given), model.remainder),
     )
     geopackage.insert(db, SOURCES, [row])
     if model.mesh is not None:

@@ -163,7 +163,7 @@ def receipt_text(receipt: Receipt) -> str:
         if receipt.repairs:
             done = ", ".join(f"{count} {action}" for action, count in sorted(receipt.repairs.items()))
             lines.append(f"  repaired: {done} (table repairs; --no-repair loads as found)")
-        lines += [f"  {why}" for why in receipt.placement.contradictions]
+        lines += [f"  {why}" for why in (*receipt.placement.contradictions, *receipt.notes)]
     mark = "" if receipt.refused else "  "
     lines += [f"{mark}{issue.code} {issue.message}" for issue in receipt.errors[:_SHOWN_ISSUES]]
     if len(receipt.errors) > _SHOWN_ISSUES:

@@ -111,12 +111,28 @@ def test_another_file_of_the_same_name_is_told_and_in_one_load_refused(tmp_path:
     receipts = load([town, other], tmp_path / "c.gpkg", at=NOW)
     assert [r.refused for r in receipts] == [False, True]
     [again] = load([other], tmp_path / "c.gpkg", at=NOW)
-    assert again.errors[-1].code == "E_SOURCE"
-    assert str(town) in again.errors[-1].message
+    assert again.errors == receipts[0].errors
+    assert str(town) in again.notes[0]
     [named] = load([other], tmp_path / "c.gpkg", at=NOW, source="second")
     assert (named.source, named.refused) == ("second", False)
     with pytest.raises(InputError, match="one name for 2 files"):
         load([town, other], tmp_path / "c.gpkg", at=NOW, source="x")
+
+
+def test_what_was_given_with_a_file_holds_until_something_else_is_given(tmp_path: Path, town: Path) -> None:
+    city = tmp_path / "c.gpkg"
+    [first] = load([town], city, at=NOW, crs="4549", system=System.GAS)
+    town.write_text(town.read_text("utf-8").replace("P1", "MAIN"), "utf-8")
+    [second] = load([town], city, at=NOW)
+    assert (second.revision, second.placement) == (2, first.placement)
+    assert second.notes == ["where the file is silent, as given before: CRS 4549, system gas"]
+    [third] = load([town], city, at=NOW, system=System.WATER)
+    assert third.notes == ["where the file is silent, as given before: CRS 4549"]
+    with City.open(city) as opened:
+        assert set(opened.table("links")["system"]) == {"water"}
+        assert [row.given.system for row in opened.revisions("town.inp")] == ["gas", "gas", "water"]
+    [elsewhere] = load([town], tmp_path / "d.gpkg", at=NOW)
+    assert (elsewhere.placement and elsewhere.placement.decision, elsewhere.notes) == (Decision.UNPLACED, [])
 
 
 def test_new_city_stands_in_the_given_crs_and_an_old_one_stays(tmp_path: Path, town: Path) -> None:
