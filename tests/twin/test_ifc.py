@@ -304,15 +304,6 @@ def test_nothing_of_the_kernels_own_prints_reaches_standard_output(data):
     assert done.stdout == b""
 
 
-@pytest.mark.slow
-@pytest.mark.data
-def test_products_without_representation_are_not_called_empty(data):
-    account = read(data / "ifc" / "mep_hvac_heating_4.ifc").account
-    assert (account["products"], account["meshed"], account["empty"]) == (689, 222, 0)
-    assert account["excluded"] == {"no representation": 467}
-    assert (account["ports"], account["port_connections"]) == (464, 228)
-
-
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "code"), [("bad_header", "E_FORMAT"), ("bad_schema_ifc20_longform", "E_SCHEMA")])
 def test_real_broken_files_are_refused(data, name, code):
