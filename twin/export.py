@@ -217,7 +217,7 @@ def _engine_file(job: _Job, write: Callable[[Model], Written]) -> Mapping[str, i
     job.notes.extend(written.notes)
     with whole_file(job.out) as stream:
         stream.write(written.data)
-    return {"nodes": len(model.nodes), "links": len(model.links)}
+    return written.counts
 
 
 def _survey(job: _Job) -> Mapping[str, int]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["ValveState"]
+__all__ = ["OUT_OF_USE", "SHUT", "ValveState"]
+
+OUT_OF_USE = frozenset(("abandoned", "废弃", "空管"))
+"""States of use in which a pipe carries nothing (CJJ 61-2017 annex C; in lower case)."""
+SHUT = OUT_OF_USE | {"closed", "shut", "关", "关闭", "常闭"}
+"""What a status says, in lower case, of a valve or pipe that lets nothing through."""
 
 
 class ValveState(StrEnum):

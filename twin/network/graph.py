@@ -31,7 +31,7 @@ import shapely
 
 from twin.asset import AssetId, Basis, LinkKind, NodeKind, System
 from twin.errors import UnknownError
-from twin.network import ValveState
+from twin.network import SHUT, ValveState
 from twin.network.ids import Ids
 from twin.network.text import arrow, contains
 from twin.network.walk import Scratches, compressed
@@ -49,7 +49,6 @@ GRAVITY = frozenset((System.DRAINAGE, System.RAIN))
 """Systems whose links say themselves which way they run."""
 _SOURCES = (NodeKind.RESERVOIR, NodeKind.TANK, NodeKind.SOURCE)
 _ONE_WAY = (LinkKind.PUMP, LinkKind.REGULATOR, LinkKind.COMPRESSOR)
-_SHUT = frozenset(("closed", "shut", "关", "关闭", "常闭", "abandoned", "废弃", "空管"))
 _UNUSABLE = frozenset((ValveState.STUCK, ValveState.INACCESSIBLE, "broken", "损坏", "失灵", "卡死", "埋没"))
 _NOT_ISOLATING = (
     r'"valve_type":"(PRV|PSV|PBV|FCV)"|减压|调压|调流|排气|排污|排泥|泄水|放空|放散|止回|单向|单流'
@@ -132,8 +131,8 @@ class Network:
             valve_node=valve_node,
             usable_link=~_status_in(links, _UNUSABLE),
             usable_node=~_status_in(nodes, _UNUSABLE),
-            shut_link=_status_in(links, _SHUT),
-            shut_node=_status_in(nodes, _SHUT) & valve_node,
+            shut_link=_status_in(links, SHUT),
+            shut_node=_status_in(nodes, SHUT) & valve_node,
             one_way=one_way,
             source=_is_one_of(node_kind, NODE_KINDS, _SOURCES),
             left_out=left_out,

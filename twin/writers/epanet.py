@@ -72,7 +72,8 @@ class _Writer:
         network = (*self._nodes(), *self._links(), *self._tags())
         by_id = {node.id: node for node in self.nodes}
         drawing = (*inp.coordinates(self.nodes, self.named), *inp.vertices(self.links, by_id, self.named))
-        return Written(self.rest.around(self.model, (*network, *drawing), self.notes), self.notes)
+        counts = {"nodes": len(self.nodes), "links": len(self.links)}
+        return Written(self.rest.around(self.model, (*network, *drawing), self.notes), counts, self.notes)
 
     def _nodes(self) -> list[str]:
         reservoirs = [node for node in self.nodes if self._is_reservoir(node)]
@@ -127,6 +128,7 @@ class _Writer:
         pipes = [link for link in self.links if link.kind in _PIPES]
         pumps = [link for link in self.links if link.kind in (LinkKind.PUMP, LinkKind.COMPRESSOR)]
         valves = [link for link in self.links if link.kind in (LinkKind.VALVE, LinkKind.REGULATOR)]
+        self._note(sum(map(inp.is_out_of_use, pipes)), "pipes out of use: written as closed")
         self._note(sum(link.diameter_m is None for link in (*pipes, *valves)), f"diameters taken as {DIAMETER_M} m")
         if not self.own:
             rough = sum("roughness" not in link.properties for link in pipes)
@@ -154,7 +156,7 @@ class _Writer:
             roughness = metres * 1e3 / self.units.length
         else:
             roughness = numeric(link, "roughness", ROUGHNESS)
-        closed = "CLOSED" if link.status == "closed" else "OPEN"
+        closed = "CLOSED" if inp.is_shut(link) else "OPEN"
         loss = (number(numeric(link, "minor_loss")),) if "minor_loss" in link.properties else ()
         status = "CV" if link.properties.get("check_valve") else closed
         sizes = number(length / self.units.length), self._diameter(link), number(roughness)
@@ -198,10 +200,11 @@ class _Writer:
         )
         if isinstance(setting, int | float) and not own_column:
             rows.append((name, number(setting)))
-        stands_in_row = link.kind in _PIPES and not (link.status == "closed" and link.properties.get("check_valve"))
+        status = "closed" if inp.is_shut(link) else link.status
+        stands_in_row = link.kind in _PIPES and not (status == "closed" and link.properties.get("check_valve"))
         usual = "active" if link.kind is LinkKind.VALVE else "open"
-        if not stands_in_row and link.status in ("open", "closed", "active") and link.status != usual:
-            rows.append((name, link.status.upper()))
+        if not stands_in_row and status in ("open", "closed", "active") and status != usual:
+            rows.append((name, status.upper()))
         return rows
 
     def _tags(self) -> list[str]:

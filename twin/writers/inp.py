@@ -17,6 +17,7 @@ import shapely
 
 from twin.asset import AssetId, Link, Node
 from twin.model import Decision, Model
+from twin.network import OUT_OF_USE, SHUT
 
 FIRST = ("", "TITLE")
 """Sections of the remainder that stand before the network's; EPANET's options may name nodes, and so come after it."""
@@ -34,9 +35,10 @@ Row = Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An input file: its bytes (UTF-8), and a line for whatever was left out or taken as a default."""
+    """An input file: bytes (UTF-8), how many assets it holds, a line for what was left out or taken as a default."""
 
     data: bytes
+    counts: Mapping[str, int]
     notes: Sequence[str]
 
 
@@ -94,6 +96,16 @@ def number(value: float) -> str:
     ('0.3', '12', '3350177.7410001')
     """
     return format(value, ".12g")
+
+
+def is_shut(link: Link) -> bool:
+    """Say whether a link's status lets nothing through."""
+    return (link.status or "").strip().lower() in SHUT
+
+
+def is_out_of_use(link: Link) -> bool:
+    """Say whether a link is a pipe that carries nothing any more."""
+    return (link.status or "").strip().lower() in OUT_OF_USE
 
 
 def described(row: Row, asset: Node | Link) -> Row:

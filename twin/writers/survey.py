@@ -2,8 +2,8 @@
 
 X is the northing and Y the easting. Levels and depths are to the inside bottom of drains and of pipes in trenches
 (管沟), to the top of other pipes. A table draws a pipe straight from point to point: a point is put in where a link
-bends (转折点), and where it has no node at an end. Materials, ways of laying and states of use are written as the codes
-of annex C where they have one.
+bends (转折点), where it has no node at an end, and half-way on a valve or pump that is a link. Materials, ways of
+laying and states of use are written as the codes of annex C where they have one.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import openpyxl
 import shapely
+from numpy.typing import NDArray
 
 from twin import norms
-from twin.asset import AssetId, Link, Node, NodeKind, System
+from twin.asset import AssetId, Link, LinkKind, Node, NodeKind, System
 from twin.model import Model
 from twin.readers.survey_class import classes
 from twin.writers import inp
@@ -55,6 +56,13 @@ APPURTENANCES: Mapping[NodeKind, str] = {
     NodeKind.DIVIDER: "分流井",
 }
 """The appurtenance (附属物) of a kind of node, where its survey names none; a junction has none."""
+_DEVICES: Mapping[LinkKind, NodeKind] = {
+    LinkKind.VALVE: NodeKind.VALVE,
+    LinkKind.PUMP: NodeKind.PUMP,
+    LinkKind.REGULATOR: NodeKind.REGULATOR,
+}
+"""Links that a survey has as points on the pipe."""
+_PIPES = (LinkKind.PIPE, LinkKind.CONDUIT, LinkKind.SERVICE)
 _GROUPS = {System.WATER: "JS", System.DRAINAGE: "PS", System.RAIN: "YS", System.GAS: "RQ", System.HEAT: "RL"}
 _DRAINS = frozenset(("PS", "YS", "WS", "HS"))
 _OPERATED = frozenset(("open", "closed", "active"))
@@ -153,26 +161,31 @@ class _Draft:
     def _point(self, node: Node, name: str) -> None:
         subsid = inp.word(node, "appurtenance") or APPURTENANCES.get(node.kind)
         place = _metres(node.point.y), _metres(node.point.x), _metres(node.ground_m)
-        used = node.status if node.status not in _OPERATED else None
+        used = self._used(node)
         row = (name, name, *place, node.feature, subsid, _metres(node.depth_m), node.owner, node.year)
         self.points.setdefault(_code(node) or "", []).append((*row, _coded(used, norms.status())))
         self.counts["nodes"] += 1
 
     def _link(self, link: Link, nodes: Mapping[AssetId, Node], named: Mapping[AssetId, str]) -> None:
         """Write a link as one line, or as one from each of its corners to the next."""
-        corners = shapely.get_coordinates(link.line)
-        along = np.concatenate([[0.0], np.hypot(*np.diff(corners, axis=0).T).cumsum()])
+        corners, along, device = _corners(link)
+        if device is None and link.kind not in _PIPES:
+            self.said[f"links of kind {link.kind.value} written as pipes: CJJ 61 has no such kind"] += 1
+        self._used(link)
         ends = [nodes.get(end) if end is not None else None for end in (link.start, link.end)]
         stops = [self._end(link, node, corner, named) for node, corner in zip(ends, corners[[0, -1]], strict=True)]
-        bends = [self._added(link, corner, BEND) for corner in corners[1:-1]]
-        self.said["points put in where links bend"] += len(bends)
+        bends = [
+            self._added(link, corner, BEND) if at != device else self._device(link, corner)
+            for at, corner in enumerate(corners[1:-1], start=1)
+        ]
+        self.said["points put in where links bend"] += len(bends) - (device is not None)
         names = [stops[0], *bends, stops[1]]
         grounds = [node.ground_m if node else None for node in ends]
         levels = _levels(link, along)
         for at, (start, end) in enumerate(pairwise(names)):
             edge = grounds[0] if at == 0 else None, grounds[1] if at == len(bends) else None
             depths = [
-                _depth(link, which, level, ground)
+                self._depth(link, which, level, ground)
                 for which, level, ground in zip(("start", "end"), levels[at : at + 2], edge, strict=True)
             ]
             self._line(link, (start, end), depths, levels[at : at + 2])
@@ -184,7 +197,26 @@ class _Draft:
         self.said["points put in where links have no node at an end"] += 1
         return self._added(link, corner, None)
 
-    def _added(self, link: Link, corner: Any, feature: str | None) -> str:
+    def _device(self, link: Link, corner: Any) -> str:
+        self.said["points put in for valves, pumps and regulators that are links"] += 1
+        return self._added(link, corner, None, APPURTENANCES[_DEVICES[link.kind]])
+
+    def _used(self, asset: Node | Link) -> str | None:
+        """Return the state of use of an asset; that it is closed is none."""
+        self.said["closed valves or pipes: CJJ 61 has no such state of use"] += asset.status == "closed"
+        return asset.status if asset.status not in _OPERATED else None
+
+    def _depth(self, link: Link, which: str, level: float | None, ground: float | None) -> Cell:
+        """Return the depth at an end: as surveyed there, else from the ground to the level, else the link's mean."""
+        surveyed = link.properties.get(f"{which}_depth_m")
+        if isinstance(surveyed, int | float):
+            return _metres(surveyed)
+        if ground is not None and level is not None:
+            return _metres(ground - level)
+        self.said["depths that are the mean along their link"] += link.depth_m is not None
+        return _metres(link.depth_m)
+
+    def _added(self, link: Link, corner: Any, feature: str | None, subsid: str | None = None) -> str:
         """Put in a point of a link's class, with a name of its own."""
         number = 1
         while (name := f"{link.name}-{number}") in self.taken:
@@ -197,7 +229,7 @@ class _Draft:
             _metres(corner[0]),
             None,
             feature,
-            None,
+            subsid,
             None,
             link.owner,
             link.year,
@@ -209,7 +241,7 @@ class _Draft:
     def _line(self, link: Link, names: tuple[str, str], depths: Sequence[Cell], levels: Sequence[float | None]) -> None:
         code = _code(link) or ""
         used = link.status if link.status not in _OPERATED else None
-        pressure = link.properties.get("PRESSURE")
+        pressure = link.properties.get("pressure", link.properties.get("PRESSURE"))
         row = (
             *names,
             *depths,
@@ -238,6 +270,20 @@ def _class_of(said: str, system: System, service: str | None) -> str | None:
     return next(named, group)
 
 
+def _corners(link: Link) -> tuple[NDArray[np.float64], NDArray[np.float64], int | None]:
+    """Return the corners of a link (n, 2), how far along each lies (n,), and which of them a device stands at."""
+    corners = shapely.get_coordinates(link.line)
+    along = np.concatenate([[0.0], np.hypot(*np.diff(corners, axis=0).T).cumsum()])
+    if link.kind not in _DEVICES:
+        return corners, along, None
+    half = along[-1] / 2
+    middle = shapely.get_coordinates(shapely.line_interpolate_point(link.line, half))
+    at = max(int(np.searchsorted(along, half)), 1)
+    if at < len(along) - 1 and np.isclose(along[at], half):
+        return corners, along, at
+    return np.insert(corners, at, middle, axis=0), np.insert(along, at, half), at
+
+
 def _levels(link: Link, along: Any) -> list[float | None]:
     """Return the levels of a link at its corners as CJJ 61 measures them: falling evenly from end to end."""
     size = link.diameter_m or 0.0
@@ -248,14 +294,6 @@ def _levels(link: Link, along: Any) -> list[float | None]:
         return [first, *[None] * (len(along) - 2), last]
     share = along / along[-1] if along[-1] > 0 else along
     return (link.start_level_m + rise + (link.end_level_m - link.start_level_m) * share).tolist()
-
-
-def _depth(link: Link, which: str, level: float | None, ground: float | None) -> Cell:
-    """Return the depth at an end: as surveyed there, else from the ground to the level, else the link's mean."""
-    surveyed = link.properties.get(f"{which}_depth_m")
-    if isinstance(surveyed, int | float):
-        return _metres(surveyed)
-    return _metres(ground - level if ground is not None and level is not None else link.depth_m)
 
 
 def _size(link: Link) -> str | None:

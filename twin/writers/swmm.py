@@ -61,9 +61,15 @@ class _Writer:
         self.notes: list[str] = []
         self.nodes = {node.id: node for node in model.nodes}
         self.links = [
-            link for link in model.links if link.start in self.nodes and link.end in self.nodes and link.kind in _KNOWN
+            link
+            for link in model.links
+            if link.start in self.nodes and link.end in self.nodes and link.kind in _KNOWN
+            if not inp.is_out_of_use(link)
         ]
-        self._note(len(model.links) - len(self.links), "links left out: without two ends, or of a kind SWMM lacks")
+        idle = sum(map(inp.is_out_of_use, model.links))
+        self._note(idle, "links left out: out of use, and SWMM has no closed conduit")
+        unfit = len(model.links) - len(self.links) - idle
+        self._note(unfit, "links left out: without two ends, or of a kind SWMM lacks")
         self.levels = self._levels()
         nodes = inp.names(model.nodes, self._fit, str.upper)
         self.named: dict[AssetId, str] = nodes | inp.names(self.links, self._fit, str.upper)
@@ -94,7 +100,8 @@ class _Writer:
         network = [*self._nodes(), *self._links(), *self._sections(), *self._subcatchments(), *self._tags()]
         network += inp.coordinates(self.model.nodes, self.named)
         network += inp.vertices(self.links, self.nodes, self.named)
-        return Written(self.rest.around(self.model, network, self.notes), self.notes)
+        counts = {"nodes": len(self.model.nodes), "links": len(self.links)}
+        return Written(self.rest.around(self.model, network, self.notes), counts, self.notes)
 
     def _nodes(self) -> list[str]:
         kinds: dict[NodeKind, list[Node]] = {NodeKind.OUTFALL: [], NodeKind.STORAGE: [], NodeKind.DIVIDER: []}
@@ -187,7 +194,7 @@ class _Writer:
     def _pump(self, link: Link) -> Row:
         depths = [self._length(numeric(link, name)) for name in ("startup_depth_m", "shutoff_depth_m")]
         curve = self._quoted(word(link, "curve", "*")) if self.own else "*"  # an ideal pump
-        status = "OFF" if link.status == "closed" else "ON"
+        status = "OFF" if inp.is_shut(link) else "ON"
         return inp.described((*self._ends(link), curve, status, *depths), link)
 
     def _regulator(self, link: Link, usual: str) -> Row:

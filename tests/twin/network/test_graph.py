@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.twin.network.networks import Drawn, chain, drawn, unhurried
+from twin import norms
 from twin.asset import LinkKind, NodeKind
 from twin.errors import UnknownError
 from twin.network import trace
@@ -53,6 +54,16 @@ def test_link_without_two_nodes_is_left_out_and_said() -> None:
     assert network.left_out == {"l1"}
     with pytest.raises(UnknownError, match="does not join two nodes"):
         network.link_index("l1")
+
+
+@pytest.mark.parametrize("status", sorted(norms.status().values()))
+def test_pipe_out_of_use_carries_nothing_though_nobody_closed_it(status: str) -> None:
+    nodes, links = chain("pipe", "pipe", "pipe").tables()
+    links.loc[1, "status"] = status
+    network = Network.of(nodes, links)
+    reached = {network.nodes[at] for at in trace.connected(network, "n0").nodes.tolist()}
+    out_of_use = status in ("废弃", "空管")  # of annex C's states the two without anything in the pipe
+    assert reached == ({"n0", "n1"} if out_of_use else {"n0", "n1", "n2", "n3"})
 
 
 def test_length_that_is_not_stated_is_the_drawn_one() -> None:

@@ -162,6 +162,7 @@ def test_what_was_taken_as_a_default_or_left_out_is_said():
         Link("n:link:3", "3", System.WATER, LinkKind.WEIR, line, "n:node:a", "n:node:b"),
     ]
     written = epanet.write(Model("n", "gis", PLACED, nodes=nodes, links=links))
+    assert written.counts == {"nodes": 2, "links": 1}
     assert [note.split(":")[0] for note in written.notes] == [
         "2 links left out",
         "1 nodes left out",
@@ -170,6 +171,21 @@ def test_what_was_taken_as_a_default_or_left_out_is_said():
         "1 diameters taken as 0.1 m",
         "1 roughnesses taken as 130 (Hazen-Williams)",
     ]
+
+
+@pytest.mark.parametrize("status", ["废弃", "空管", "Abandoned", "关闭", "closed"])
+def test_what_is_shut_or_out_of_use_is_closed_in_the_engine(tmp_path, status):
+    nodes = [
+        Node(f"n:node:{n}", n, System.WATER, kind, Point(x, 0), invert_m=5.0)
+        for x, (n, kind) in enumerate((("a", NodeKind.RESERVOIR), ("b", NodeKind.JUNCTION)))
+    ]
+    line = LineString([(0, 0), (1, 0)])
+    links = [
+        Link(f"n:link:{kind}", kind.value, System.WATER, kind, line, nodes[0].id, nodes[1].id, status=status)
+        for kind in (LinkKind.PIPE, LinkKind.VALVE, LinkKind.PUMP)
+    ]
+    back, _ = again(Model("n", "survey", PLACED, nodes=nodes, links=links), tmp_path)
+    assert {link.name: link.status for link in back.links} == dict.fromkeys(("pipe", "valve", "pump"), "closed")
 
 
 def test_a_network_of_another_source_runs_in_the_engine(tmp_path):

@@ -82,10 +82,14 @@ def test_a_network_that_bends_comes_back_with_a_point_at_each_bend_and_its_level
     back = again([model], tmp_path)
     bends = sum(len(link.line.coords) - 2 for link in model.links)
     assert bends > 0
-    assert made.notes == [f"{bends} points put in where links bend"]
+    pumps = sum(link.kind is LinkKind.PUMP for link in model.links)
+    assert set(made.notes) == {
+        f"{pumps} points put in for valves, pumps and regulators that are links",
+        f"{bends} points put in where links bend",
+    }
     assert sum(node.feature == survey.BEND for node in back.nodes) == bends
-    assert len(back.nodes) == len(model.nodes) + bends
-    assert len(back.links) == len(model.links) + bends
+    assert len(back.nodes) == len(model.nodes) + bends + pumps
+    assert len(back.links) == len(model.links) + bends + pumps
     before = shapely.union_all([shapely.force_2d(link.line) for link in model.links])
     after = shapely.union_all([shapely.force_2d(link.line) for link in back.links])
     assert shapely.hausdorff_distance(before, after) < 1e-3
@@ -141,6 +145,40 @@ def test_sections_and_codes_are_written_as_the_standard_has_them():
     } == dict(zip(survey.LINE_HEAD, row, strict=True))
     assert row[:2] == ("1-1", "1-2")
     assert made.notes == ["2 points put in where links have no node at an end"]
+
+
+def test_valve_that_is_a_link_is_a_point_on_its_pipe_and_what_tables_cannot_say_is_told(tmp_path):
+    ends = [Point(540_000, 3_350_000), Point(540_030, 3_350_000), Point(540_060, 3_350_040)]
+    nodes = [Node(f"n:node:{n}", f"{n}", System.WATER, NodeKind.JUNCTION, at) for n, at in enumerate(ends)]
+    lines = LineString(ends[:2]), LineString([ends[1], Point(540_060, 3_350_000), ends[2]])
+    links = [
+        Link("n:link:v", "v", System.WATER, LinkKind.VALVE, lines[0], nodes[0].id, nodes[1].id, status="closed"),
+        Link("n:link:p", "p", System.WATER, LinkKind.PUMP, lines[1], nodes[1].id, nodes[2].id, depth_m=1.2),
+    ]
+    model = Model("n", "epanet", PLACED, nodes=nodes, links=links)
+    back = again([model], tmp_path)
+    devices = [node for node in back.nodes if node.kind is not NodeKind.JUNCTION]
+    # half of 30 m; half of 30 + 40 m is 5 m past the bend
+    assert [(node.kind, node.point.x, node.point.y) for node in devices] == [
+        (NodeKind.VALVE, 540_015, 3_350_000),
+        (NodeKind.PUMP, 540_060, 3_350_005),
+    ]
+    assert [(link.start, link.end) for link in back.links] == list(
+        pairwise([f"s.xlsx:node:{name}" for name in ("0", "v-1", "1", "p-1", "p-2", "2")])
+    )
+    assert set(survey.tables([model]).notes) == {
+        "1 closed valves or pipes: CJJ 61 has no such state of use",
+        "2 points put in for valves, pumps and regulators that are links",
+        "1 points put in where links bend",
+        "6 depths that are the mean along their link",
+    }
+
+
+def test_pressure_comes_back(tmp_path):
+    line = LineString([(540_000, 3_350_000), (540_030, 3_350_000)])
+    link = Link("n:link:1", "1", System.GAS, LinkKind.PIPE, line, properties={"pressure": "中压A"})
+    back = again([Model("n", "gis", PLACED, links=[link])], tmp_path)
+    assert [link.properties["pressure"] for link in back.links] == ["中压A"]
 
 
 def test_points_of_one_name_in_two_networks_get_names_of_their_own(tmp_path):

@@ -141,6 +141,13 @@ def test_a_network_of_another_source_runs_in_the_engine(tmp_path):
     assert np.allclose(rows, 0)  # nothing flows in
 
 
+def test_conduit_out_of_use_is_left_out_and_told():
+    model = drains()
+    written = swmm.write(replace(model, links=[replace(model.links[0], status="废弃"), model.links[1]]))
+    assert written.counts == {"nodes": 3, "links": 1}
+    assert written.notes[0] == "1 links left out: out of use, and SWMM has no closed conduit"
+
+
 def test_without_an_outfall_the_engine_will_not_run_and_that_is_said():
     model = drains()
     written = swmm.write(replace(model, nodes=model.nodes[:2], links=model.links[:1]))
