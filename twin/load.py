@@ -198,6 +198,7 @@ class _Target:
         ready = _joined(self._city, ready, doubts)
         if self._tolerance_m is not None:
             ready = _repaired(self._city, ready, self._tolerance_m, doubts)
+        doubts += _displaced(self.newest(model.source), ready)
         ready = dataclasses.replace(ready, issues=[*model.issues, *doubts])
         return ready, self._store(self._city, ready, str(file.resolve()), _digest(file), given)
 
@@ -344,6 +345,13 @@ def _placed(city: City, model: Model, doubts: list[Issue]) -> Model:
         )
     )
     return model
+
+
+def _displaced(earlier: SourceRow | None, model: Model) -> Iterator[Issue]:
+    """Yield the doubt about a model that has lost its place in the city."""
+    if earlier and earlier.placement.decision is Decision.PLACED and model.placement.decision is not Decision.PLACED:
+        stood = f"stood in the city as revision {earlier.revision} and is {model.placement.decision.value} now"
+        yield Issue("E_PLACEMENT", f"{stood}: give its --crs, or `chengmai place {model.source}`")
 
 
 def _repaired(city: City, model: Model, tolerance_m: float, doubts: list[Issue]) -> Model:

@@ -131,6 +131,10 @@ def test_what_was_given_with_a_file_holds_until_something_else_is_given(tmp_path
     with City.open(city) as opened:
         assert set(opened.table("links")["system"]) == {"water"}
         assert [row.given.system for row in opened.revisions("town.inp")] == ["gas", "gas", "water"]
+    assert third.errors == first.errors
+    [displaced] = load([town], city, at=NOW, crs="EPSG:4547")
+    assert displaced.errors[-1].code == "E_PLACEMENT"
+    assert "stood in the city as revision 3" in displaced.errors[-1].message
     [elsewhere] = load([town], tmp_path / "d.gpkg", at=NOW)
     assert (elsewhere.placement and elsewhere.placement.decision, elsewhere.notes) == (Decision.UNPLACED, [])
 
