@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias, cast
 
 import msgspec
 import typer
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _CITY = typer.Option("--city", help="City database (GeoPackage); else the setting city.file.", show_default=False)
 _SHOWN_CHANGES = 20
+_SHOWN_WAYS = 6
+_Changing: TypeAlias = tuple[str, tuple[str, ...]]
+"""A class, and fields of it that changed in one way."""
 
 
 def diff(  # noqa: PLR0917  # Typer makes options of them
@@ -111,11 +114,56 @@ def _lines(changes: Difference) -> Iterator[str]:
 
 
 def _changed(changes: Difference) -> Iterator[str]:
-    """Yield what changed in the same way, the most frequent first."""
-    alike = Counter(
-        (pair.kind, each.field, str(each.before), str(each.after)) for pair in changes.changed for each in pair.changes
-    )
-    for (kind, field, before, after), count in alike.most_common(_SHOWN_CHANGES):
-        yield f"{count:>6} × {kind} {field}: {before:.60} → {after:.60}"
+    """Yield what changed in the same way, the most frequent first; fields that changed alike stand in one line."""
+    alike = _alike(changes)
+    for (kind, fields), ways in alike[:_SHOWN_CHANGES]:
+        told, count = ways.most_common(1)[0]
+        if len(ways) > 1:
+            count, told = ways.total(), f"in {len(ways)} ways, such as {told}"
+        yield f"{count:>6} × {kind} {', '.join(fields)}: {told}"
     if len(alike) > _SHOWN_CHANGES:
         yield f"       … {len(alike) - _SHOWN_CHANGES} more (--json shows all)"
+
+
+def _alike(changes: Difference) -> list[tuple[_Changing, Counter[str]]]:
+    """Return how often each class changed in which fields together and in which way; few ways stand for themselves."""
+    ways: defaultdict[_Changing, Counter[str]] = defaultdict(Counter)
+    for pair in changes.changed:
+        fields: defaultdict[str, list[str]] = defaultdict(list)
+        for each in pair.changes:
+            fields[_way(_shown(each.before), _shown(each.after))].append(each.field.removeprefix("properties."))
+        for way, names in fields.items():
+            ways[pair.kind, tuple(names)][way] += 1
+    found: list[tuple[_Changing, Counter[str]]] = []
+    for changing, counted in ways.items():
+        if len(counted) > _SHOWN_WAYS:
+            found.append((changing, counted))
+        else:
+            found += [(changing, Counter({way: count})) for way, count in counted.items()]
+    return sorted(found, key=lambda each: -each[1].total())
+
+
+def _way(before: str, after: str) -> str:
+    """Return a change without the words that stay at either end.
+
+    >>> _way("DN110 铸铁 立管", "DN110 PVC-U 立管")
+    '铸铁 → PVC-U'
+    """
+    old, new = before.split(" "), after.split(" ")
+    while len(old) > 1 and len(new) > 1 and old[0] == new[0]:
+        del old[0], new[0]
+    while len(old) > 1 and len(new) > 1 and old[-1] == new[-1]:
+        del old[-1], new[-1]
+    return f"{' '.join(old):.60} → {' '.join(new):.60}"
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "none"
+        case list():
+            return ", ".join(map(str, cast("list[object]", value))) or "none"
+        case dict():
+            return ", ".join(f"{name} {entry}" for name, entry in cast("dict[str, object]", value).items())
+        case _:
+            return str(value)

@@ -14,8 +14,10 @@ from sensors.device import Device, DeviceId, Point
 from sensors.operations import connect
 from sensors.registry import Registry
 from tests.twin.test_epanet import SMALL
-from twin.asset import AssetId, System
+from twin.asset import AssetId, Element, System
+from twin.city import City
 from twin.errors import InputError, UnknownError
+from twin.model import Decision, Model, Placement
 
 app = typer.Typer()
 app.command("load")(load.load)
@@ -112,6 +114,34 @@ def test_difference_is_told_to_people_and_to_machines(town: Path) -> None:
     assert "changed           1: 1 service" in run("diff", "town.inp", "2", "1").stdout
     assert "the same" in run("diff", "town.inp", "2", "2").stdout
     assert run("sources", "--source", "town.inp").stdout.count("revision ") == 2
+
+
+def test_what_changed_alike_is_told_in_one_line_without_the_words_that_stay(tmp_path: Path) -> None:
+    """Six windows of two sizes are renewed, eight meters connect to another element each."""
+
+    def elements(stuff: str, made: int) -> list[Element]:
+        windows = [f"{stuff} {size}" for size in ("2.4x1.5", "1.2x1") for _ in range(3)]
+        return [
+            *(
+                Element(AssetId(f"b:element:w{n}"), f"w{n}", "IfcWindow", name, type_name=name, materials=(stuff,))
+                for n, name in enumerate(windows)
+            ),
+            *(
+                Element(AssetId(f"b:element:m{n}"), f"m{n}", "IfcFlowMeter", "m", connects=(AssetId(f"{made}-{n}"),))
+                for n in range(8)
+            ),
+        ]
+
+    city = tmp_path / "c.gpkg"
+    with City.create(city, "4549") as made:
+        for number, stuff in enumerate(("钢框", "铝框")):
+            model = Model("b", "ifc", Placement(Decision.UNPLACED, "test"), elements=elements(stuff, number))
+            made.replace(model, datetime(2026, 1, 1 + number, tzinfo=UTC))
+    told = [line.strip() for line in run("diff", "b", "--city", city).stdout.splitlines()]
+    assert told[-2:] == [
+        "8 × IfcFlowMeter connects: in 8 ways, such as 0-0 → 1-0",
+        "6 × IfcWindow name, type_name, materials: 钢框 → 铝框",
+    ]
 
 
 def test_sources_of_a_time_are_those_that_stood_then(town: Path) -> None:
