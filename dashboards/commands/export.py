@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dashboards.moment import moment
 from dashboards.settings import settings_of
 from twin.errors import InputError
 from twin.writers.format import Format
@@ -46,7 +46,7 @@ def export(  # noqa: PLR0917  # Typer makes options of them
     settings = settings_of(ctx)
     with ExitStack() as opened:
         present = opened.enter_context(City.open(city or settings.resolve(settings.city.file)))
-        then = present if as_of is None else opened.enter_context(present.as_of(_time(as_of)))
+        then = present if as_of is None else opened.enter_context(present.as_of(moment(as_of, "--as-of")))
         wanted = Wanted(source or (), table or (), city_coordinates=crs == "city", meshes=meshes)
         receipt = write(then, form, out, wanted)
     if as_json:
@@ -56,14 +56,3 @@ def export(  # noqa: PLR0917  # Typer makes options of them
     typer.echo(f"{receipt.path}  {receipt.format.value}  {counted}")
     for note in receipt.notes:
         typer.echo(f"  {note}")
-
-
-def _time(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        expected = "a time with its zone, such as 2026-03-01T08:00+08:00"
-        raise InputError(f"is {text[:40]!r}", where="--as-of", expected=expected, code="E_OPTION")
-    return at
