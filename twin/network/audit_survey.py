@@ -1,7 +1,8 @@
 """Checks of what a survey states: lengths, slopes, levels, sizes, point numbers, and features against what meets there.
 
-Limits are those of the acceptance of surveys under CJJ 61 (城市地下管线探测技术规程): a segment of 0.05 m to 75 m
-(15 cm on the map 1:500), no steeper than 10°. A tee (三通) has three pipes, a cross (四通) four.
+Limits are those with which surveys under CJJ 61 (城市地下管线探测技术规程) are checked in practice, not checked against
+the standard's text: a segment of 0.05 m to 75 m (15 cm on the map 1:500), no steeper than 10°. A tee (三通) has three
+pipes, a cross (四通) four.
 """
 
 from __future__ import annotations
@@ -66,13 +67,15 @@ def attributes(subject: Subject) -> list[Finding]:
 def levels(subject: Subject) -> list[Finding]:
     """Return nodes and link ends whose levels contradict each other.
 
-    Pipes under pressure may come out of the ground, to hydrants and regulators: good to know only.
+    Pipes under pressure may come out of the ground, to hydrants and regulators, and the depth of a point on one may be
+    that of its crown: good to know only.
     """
     node, topology = subject.nodes, subject.topology
     ground, invert = node["ground_m"], node["invert_m"]
     sunk = np.flatnonzero(ground < invert)
-    shallow = np.flatnonzero(node["depth_m"] < ground - invert - LEVEL_M)
     drain = np.isin(node["system"].astype(str), DRAINS)
+    limit = LEVEL_M + np.where(drain, 0.0, _widest(subject) / 2)
+    shallow = np.flatnonzero(node["depth_m"] < ground - invert - limit)
     rows = findings(
         Check.GROUND_BELOW_INVERT,
         [Severity.ERROR if wrong else Severity.INFO for wrong in drain[sunk].tolist()],
@@ -84,7 +87,7 @@ def levels(subject: Subject) -> list[Finding]:
     )
     rows += findings(
         Check.COVER_DISAGREES,
-        Severity.WARNING,
+        [Severity.WARNING if wrong else Severity.INFO for wrong in drain[shallow].tolist()],
         node["asset"][shallow].tolist(),
         topology.xy[shallow],
         [
@@ -95,6 +98,15 @@ def levels(subject: Subject) -> list[Finding]:
         limit=LEVEL_M,
     )
     return [*rows, *_end_levels(subject, ground, invert), *_covers(subject, ground), *_depths(subject)]
+
+
+def _widest(subject: Subject) -> NDArray[np.float64]:
+    """Return the diameter of the widest pipe that ends at each stated node, in metres; 0 where none is known."""
+    widest = np.zeros(len(subject.topology.xy))
+    for end in (subject.topology.start, subject.topology.end):
+        there = end >= 0
+        np.maximum.at(widest, end[there], np.nan_to_num(subject.links["diameter_m"])[there])
+    return widest[: subject.topology.stated]
 
 
 def _end_levels(subject: Subject, ground: NDArray[np.float64], invert: NDArray[np.float64]) -> list[Finding]:

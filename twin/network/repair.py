@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOLERANCE_M = 0.05
-"""The standard error in plan that CJJ 61 allows a surveyed point of a pipeline (±5 cm): ends nearer than this cannot
-be told apart by the survey."""
+"""About as exact as surveyed points of pipelines are in plan: ends nearer than this cannot be told apart. Surveyors
+quote ±5 cm from CJJ 61 for it; not checked against the standard's text."""
 _COINCIDENT_M = 0.001
 """Nearer than this nothing is moved: files print coordinates to a millimetre at best."""
 _NOWHERE = 1e12

@@ -273,7 +273,7 @@ def _class_of(said: str, system: System, service: str | None) -> str | None:
 def _corners(link: Link) -> tuple[NDArray[np.float64], NDArray[np.float64], int | None]:
     """Return the corners of a link (n, 2), how far along each lies (n,), and which of them a device stands at."""
     corners = shapely.get_coordinates(link.line)
-    along = np.concatenate([[0.0], np.hypot(*np.diff(corners, axis=0).T).cumsum()])
+    along = _measure(corners)
     if link.kind not in _DEVICES:
         return corners, along, None
     half = along[-1] / 2
@@ -284,11 +284,21 @@ def _corners(link: Link) -> tuple[NDArray[np.float64], NDArray[np.float64], int 
     return np.insert(corners, at, middle, axis=0), np.insert(along, at, half), at
 
 
-def _levels(link: Link, along: Any) -> list[float | None]:
-    """Return the levels of a link at its corners as CJJ 61 measures them: falling evenly from end to end."""
+def _measure(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([[0.0], np.hypot(*np.diff(corners[:, :2], axis=0).T).cumsum()])
+
+
+def _levels(link: Link, along: NDArray[np.float64]) -> list[float | None]:
+    """Return the levels of a link at its corners as CJJ 61 measures them.
+
+    They fall evenly from end to end; those of a link that states none are the heights at which it is drawn.
+    """
     size = link.diameter_m or 0.0
     in_trench = "管沟" in (link.laying or "")
     rise = 0.0 if _code(link) in _DRAINS else -size / 2 if in_trench else size / 2
+    drawn = shapely.get_coordinates(link.line, include_z=True)
+    if link.start_level_m is None and link.end_level_m is None and np.isfinite(drawn[:, 2]).all():
+        return (np.interp(along, _measure(drawn), drawn[:, 2]) + rise).tolist()
     if link.start_level_m is None or link.end_level_m is None:
         first, last = (None if end is None else end + rise for end in (link.start_level_m, link.end_level_m))
         return [first, *[None] * (len(along) - 2), last]

@@ -23,7 +23,7 @@ from twin.errors import InputError, UnknownError
 from twin.model import Decision, Model, Placement, ReadRequest
 from twin.network.audit import Audit, audit
 from twin.network.audited import city_networks, file_network
-from twin.network.findings import Check, Finding, write_csv, write_layer
+from twin.network.findings import Check, Finding, Severity, write_csv, write_layer
 from twin.network.join import Join
 from twin.network.subject import tables
 from twin.readers.gis import GisReader
@@ -232,6 +232,15 @@ def test_levels_that_contradict_each_other() -> None:
     assert named[Check.LEVEL_ABOVE_GROUND] == ["low"]
     assert named[Check.END_BELOW_NODE_INVERT] == ["low", "low"]  # 4.5 under 5, and 3.9 under 4
     assert named[Check.COVER_DISAGREES] == ["shallow", "deep"]  # 3 m deep with a pipe at 4 m; 8 - 4 is not 2
+
+
+@pytest.mark.parametrize(("diameter_m", "count"), [(0.3, 0), (0.06, 1), (None, 1)])
+def test_depth_of_a_point_under_pressure_may_be_that_of_its_crown(diameter_m: float | None, count: int) -> None:
+    found = audited(
+        node("A", 0, 0, ground_m=8.0, invert_m=6.9, depth_m=1.0),  # the axis 1.1 m deep
+        link("a", (0, 0), (9, 0), ends=("A", None), diameter_m=diameter_m),
+    )
+    assert [row.severity for row in of(found, Check.COVER_DISAGREES)] == [Severity.INFO] * count
 
 
 def test_pipes_under_pressure_meet_in_one_depth_and_drains_may_drop() -> None:

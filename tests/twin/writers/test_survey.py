@@ -174,6 +174,17 @@ def test_valve_that_is_a_link_is_a_point_on_its_pipe_and_what_tables_cannot_say_
     }
 
 
+def test_levels_of_a_link_that_states_none_are_those_it_is_drawn_at(tmp_path):
+    line = LineString([(540_000, 3_350_000, 6.0), (540_030, 3_350_000, 5.0), (540_030, 3_350_040, 5.8)])
+    ends = (Point(540_000, 3_350_000), Point(540_030, 3_350_040))
+    nodes = [Node(f"n:node:{n}", f"{n}", System.GAS, NodeKind.JUNCTION, at, ground_m=8.0) for n, at in enumerate(ends)]
+    link = Link("n:link:1", "1", System.GAS, LinkKind.PIPE, line, nodes[0].id, nodes[1].id, diameter_m=0.2, depth_m=2.1)
+    made = survey.tables([Model("n", "gis", PLACED, nodes=nodes, links=[link])])
+    # depth and level of the crown, 0.1 m over the axis; nobody knows the ground at the bend
+    assert [row[2:6] for row in made.lines["RQ"]] == [(1.9, 2.1, 6.1, 5.1), (2.1, 2.1, 5.1, 5.9)]
+    assert made.notes == ["1 points put in where links bend", "2 depths that are the mean along their link"]
+
+
 def test_pressure_comes_back(tmp_path):
     line = LineString([(540_000, 3_350_000), (540_030, 3_350_000)])
     link = Link("n:link:1", "1", System.GAS, LinkKind.PIPE, line, properties={"pressure": "中压A"})
