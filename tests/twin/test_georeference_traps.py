@@ -71,6 +71,15 @@ def test_a_property_set_that_disagrees_is_a_rival_with_distance_turn_and_height(
     assert line == "ePSet_MapConversion on IfcSite #3 is 40 m away, turned by 2.000°, 2.50 m higher"
 
 
+def test_property_sets_of_two_sites_that_disagree_quarantine_and_one_of_the_project_goes_before_them():
+    sites = [conversion(f"ePSet_MapConversion on IfcSite #{n}", easting=EAST + 100 * n) for n in (3, 4)]
+    placement, _ = decide(*sites)
+    assert placement.decision is Decision.QUARANTINED
+    assert placement.contradictions == ("ePSet_MapConversion on IfcSite #4 is 100 m away",)
+    placement, _ = decide(conversion("ePSet_MapConversion on IfcProject #1"), *sites)
+    assert (placement.decision, len(placement.rivals)) == (Decision.PLACED, 2)
+
+
 def test_true_north_off_the_map_conversion_is_listed_in_degrees_and_does_not_turn_the_model():
     placement, _ = decide(conversion(**heading(30)), true_north=true_north(10))
     assert placement.rotation_deg == pytest.approx(30, abs=1e-6)
@@ -213,6 +222,22 @@ def test_a_conversion_without_a_crs_is_proposed_in_the_citys():
     assert (placement.decision, placement.level) == (Decision.UNPLACED, 50)
     assert placement.proposal.origin == (EAST, NORTH, 6.5)
     assert placement.proposal.why == "read in EPSG:4549"
+
+
+def test_a_conversion_without_any_crs_is_proposed_at_the_sites_latitude():
+    placement, _ = decide(conversion(crs=None), city=None, site_lonlat=lonlat())
+    assert (placement.decision, placement.level) == (Decision.UNPLACED, 50)
+    assert placement.proposal.origin[:2] == pytest.approx((EAST, NORTH), abs=0.01)  # GK adopted for this longitude
+    assert placement.proposal.why.startswith("IfcSite latitude and longitude taken")
+
+
+def test_a_latitude_off_the_globe_is_told():
+    assert "is not on the globe" in decide(conversion(), site_lonlat=(120.0, 95.0))[0].rivals[0]
+
+
+def test_coordinates_past_any_map_are_told_in_short():
+    placement, _ = decide(conversion(easting=1e300))
+    assert placement.contradictions[0].startswith("(1e+300, 3350000) is outside the area of use")
 
 
 def test_a_site_latitude_proposes_the_place_turned_by_true_north_and_the_convergence():

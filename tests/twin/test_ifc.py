@@ -263,6 +263,15 @@ def test_text_in_place_of_a_number_of_a_map_conversion_is_refused(tmp_path):
         read(path)
 
 
+def test_a_map_conversion_without_its_easting_is_not_at_zero(tmp_path):
+    small = Small()
+    make = small.file.create_entity
+    make("IfcMapConversion", small.context, make("IfcProjectedCRS", Name="EPSG:4549"), None, 3_350_000.0, 6.0)
+    placement = read(small.save(tmp_path)).placement
+    assert (placement.decision, placement.proposal) == (Decision.QUARANTINED, None)
+    assert placement.contradictions[0] == "Eastings is not stated"
+
+
 def test_products_without_a_global_id_go_by_their_number_and_are_told(tmp_path):
     small = Small()
     for pipe in small.pipes:

@@ -91,10 +91,8 @@ def _grid_rotation_deg(statements: Statements, file_crs: str, origin: tuple[floa
 
 
 def _peers(statements: Statements, verdict: Verdict, city: City) -> list[str]:
-    """Return how far coordinate operations of equal weight disagree (buildingSMART GRF001: they must be identical)."""
-    if not verdict.conversion.by_entity:
-        return []
-    peers = [other for other in statements.conversions[1:] if other.by_entity and other.crs]
+    """Return how far conversions of equal weight disagree (buildingSMART GRF001: operations must be identical)."""
+    peers = [other for other in statements.conversions[1:] if other.rank == verdict.conversion.rank and other.crs]
     return [line for other in peers for line in disagreement(statements, other, verdict, city)]
 
 

@@ -47,9 +47,10 @@ def repaired(statements: Statements, conversion: MapConversion, city: City) -> P
 
 def suggested(statements: Statements, conversion: MapConversion | None, city: City) -> Proposal | None:
     """Return where a model whose statements name no CRS may stand: in the city's CRS, or at the site's latitude."""
-    if conversion is not None:
-        return repaired(statements, conversion, city)
-    if city.crs is not None and math.hypot(statements.anchor[0], statements.anchor[1]):
+    found = None if conversion is None else repaired(statements, conversion, city)
+    if found is not None:
+        return found
+    if conversion is None and city.crs is not None and math.hypot(statements.anchor[0], statements.anchor[1]):
         name = crs_of.label(city.crs)
         own = MapConversion("its own coordinates", name, 0.0, 0.0, 0.0, map_unit_m=1.0)
         verdict = judge(statements, own, city)

@@ -9,7 +9,7 @@ from pyproj import Geod
 
 from twin import crs as crs_of
 from twin.georeference.reading import Point, between_deg, convergence_deg, grid_factors, height_m, in_map, unit_m
-from twin.georeference.statements import LocalOrigin, MapConversion, Statements
+from twin.georeference.statements import LocalOrigin, MapConversion, Statements, metres
 from twin.georeference.verdict import AGREE_DEG, AGREE_M, City, Verdict, judge
 
 FACTOR_TOLERANCE = 1e-7
@@ -44,7 +44,7 @@ def listed(statements: Statements) -> tuple[str, ...]:
         lines.append(_site(*statements.site_lonlat))
     for local in (statements.site, statements.world):
         if local is not None and local.large:
-            lines.append(f"{local.entity} at ({local.origin[0]:.0f}, {local.origin[1]:.0f})")
+            lines.append(f"{local.entity} at ({metres(local.origin[0])}, {metres(local.origin[1])})")
     if statements.true_rotation_deg is not None and abs(statements.true_rotation_deg) > AGREE_DEG:
         lines.append(f"TrueNorth turns the model by {statements.true_rotation_deg:.3f}° from true east")
     if statements.address:
@@ -63,7 +63,7 @@ def disagreement(statements: Statements, other: MapConversion, verdict: Verdict,
     words: list[str] = []
     distance = float(_GEOD.inv(*here, *there)[2])
     if distance > AGREE_M:
-        words.append(f"is {distance:.0f} m away")
+        words.append(f"is {metres(distance)} m away")
     turn = between_deg(_true_rotation(judged), _true_rotation(verdict))
     if abs(turn) > AGREE_DEG:
         words.append(f"turned by {turn:.3f}°")
@@ -75,6 +75,9 @@ def disagreement(statements: Statements, other: MapConversion, verdict: Verdict,
 
 def _against_site(statements: Statements, lonlat: Point, verdict: Verdict) -> Iterator[str]:
     """Hold latitude, longitude and elevation against where the conversion puts the site's own origin."""
+    if abs(lonlat[1]) > 90 or abs(lonlat[0]) > 360:
+        yield f"{_site(*lonlat)} is not on the globe"
+        return
     local = statements.site.origin if statements.site else (0.0, 0.0, 0.0)
     here = _lonlat(verdict, statements, local)
     if here is None:
@@ -82,7 +85,7 @@ def _against_site(statements: Statements, lonlat: Point, verdict: Verdict) -> It
         return
     distance = float(_GEOD.inv(*here, *lonlat)[2])
     if distance > AGREE_M:
-        yield f"{_site(*lonlat)} is {distance:.0f} m away"
+        yield f"{_site(*lonlat)} is {metres(distance)} m away"
     if statements.site_height_m and verdict.stated is not None:
         rise = statements.site_height_m - height_m(verdict.conversion, verdict.stated, local[2])
         if abs(rise) > AGREE_M:
@@ -100,7 +103,7 @@ def _against_local(statements: Statements, local: LocalOrigin, verdict: Verdict)
     at = in_map(statements, verdict.conversion, verdict.stated, local.origin if inside else (0.0, 0.0))
     distance = math.dist((at[0] * axis_m, at[1] * axis_m), local.origin[:2])
     if distance > AGREE_M:
-        yield f"{local.entity} at ({local.origin[0]:.0f}, {local.origin[1]:.0f}) is {distance:.0f} m away"
+        yield f"{local.entity} at ({metres(local.origin[0])}, {metres(local.origin[1])}) is {metres(distance)} m away"
     turn = between_deg(local.rotation_deg, verdict.conversion.rotation_deg)
     if local.level == 40 and abs(turn) > AGREE_DEG:
         yield f"{local.entity} is turned by {turn:.3f}° against it"

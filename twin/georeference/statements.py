@@ -13,6 +13,15 @@ LARGE_M = 10_000.0
 """A placement this far from zero is in map coordinates: no site reaches so far from a zero of its own."""
 
 
+def metres(value: float) -> str:
+    """Return whole metres as a person reads them; past any map, powers of ten.
+
+    >>> metres(3_350_000.4), metres(1e300)
+    ('3350000', '1e+300')
+    """
+    return f"{value:.0f}" if abs(value) < 1e9 else f"{value:.3g}"
+
+
 @dataclass(frozen=True, slots=True)
 class MapConversion:
     """An IfcMapConversion, IfcMapConversionScaled, IfcRigidOperation or ePSet_MapConversion as written.
@@ -45,9 +54,9 @@ class MapConversion:
         return math.degrees(math.atan2(self.ordinate, self.abscissa))
 
     @property
-    def by_entity(self) -> bool:
-        """Whether an entity of the schema states it, and not a property set."""
-        return not self.entity.startswith("ePSet")
+    def rank(self) -> str:
+        """What it weighs as much as others of: every entity of the schema, the property sets of one class of owner."""
+        return self.entity.partition(" #")[0] if self.entity.startswith("ePSet") else "entity"
 
 
 @dataclass(frozen=True, slots=True)

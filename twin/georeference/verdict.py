@@ -20,7 +20,7 @@ from twin.georeference.reading import (
     to_grid,
     unit_m,
 )
-from twin.georeference.statements import LARGE_M, MapConversion, Statements
+from twin.georeference.statements import LARGE_M, MapConversion, Statements, metres
 
 AGREE_M = 1.0
 """Statements less far apart agree: IfcSite's seconds of arc are often rounded to centimetres, CRSs differ by less."""
@@ -43,7 +43,7 @@ class City:
         if self.crs is not None and self.bounds is not None:
             west, south, east, north = self.bounds
             if not (west <= easting <= east and south <= northing <= north):
-                return f"outside the city's bounds ({west:.0f}, {south:.0f}, {east:.0f}, {north:.0f})"
+                return f"outside the city's bounds ({metres(west)}, {metres(south)}, {metres(east)}, {metres(north)})"
         return ""
 
 
@@ -83,7 +83,7 @@ def judge(statements: Statements, conversion: MapConversion, city: City) -> Verd
     point = in_map(statements, conversion, stated, statements.anchor)
     contradictions = [*conversion.doubts, scale_trap(statements, conversion, stated), ambiguity]
     if not crs_of.in_area_of_use(stated, *point):
-        contradictions.append(f"({point[0]:.0f}, {point[1]:.0f}) is outside the area of use of {stated.name}")
+        contradictions.append(f"({metres(point[0])}, {metres(point[1])}) is outside the area of use of {stated.name}")
     contradictions += [_placed_twice(statements, conversion, stated), _turned_twice(statements, conversion)]
     contradictions = [line for line in contradictions if line]
     if contradictions:
@@ -98,7 +98,7 @@ def _in_city(statements: Statements, conversion: MapConversion, stated: CRS, poi
     target = city.crs or crs_of.adopt(stated, *point)
     refused = city.refuses(target, *roughly(stated, target).transform(*point))
     if refused:  # no need of the best operation, which takes a while to find
-        why = f"({point[0]:.0f}, {point[1]:.0f}) in {stated.name} is {refused}"
+        why = f"({metres(point[0])}, {metres(point[1])}) in {stated.name} is {refused}"
         return Verdict(conversion, (why,), stated, point, target)
     move = crs_of.transformation(stated, target, crs_of.area_deg(stated, (*point, *point)))
     (easting, northing), turned = carried(move, point, conversion.rotation_deg)
@@ -161,7 +161,7 @@ def _with_unit(statements: Statements, conversion: MapConversion, stated: CRS) -
     if not inside:
         return readings[0], ""
     if len(inside) > 1 and math.dist(inside[0][1], inside[1][1]) * axis_m > AGREE_M:
-        shown = " and ".join(f"({point[0]:.0f}, {point[1]:.0f})" for _, point in inside)
+        shown = " and ".join(f"({metres(point[0])}, {metres(point[1])})" for _, point in inside)
         return inside[0][0], f"MapUnit is not stated: read in the unit of the CRS and of the project it gives {shown}"
     return inside[0][0], ""
 
@@ -171,10 +171,10 @@ def _placed_twice(statements: Statements, conversion: MapConversion, stated: CRS
     map_m = conversion.map_unit_m or unit_m(stated)
     moved = conversion.easting * map_m, conversion.northing * map_m
     drawn = statements.anchor[:2]
-    if math.hypot(*moved) < LARGE_M or math.hypot(*drawn) < LARGE_M or math.dist(moved, drawn) > LARGE_M:
+    if not (math.hypot(*moved) >= LARGE_M <= math.hypot(*drawn) and math.dist(moved, drawn) <= LARGE_M):
         return ""
     where = statements.site.entity if statements.site and statements.site.large else "the geometry"
-    return f"{where} already stands at ({drawn[0]:.0f}, {drawn[1]:.0f}): georeferenced twice"
+    return f"{where} already stands at ({metres(drawn[0])}, {metres(drawn[1])}): georeferenced twice"
 
 
 def _turned_twice(statements: Statements, conversion: MapConversion) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import ifcopenshell
 import ifcopenshell.util.placement
@@ -81,41 +82,55 @@ def _operation(file: ifcopenshell.file, operation: entity_instance) -> MapConver
     unit, doubt = _map_unit_m(target)
     entity = f"{operation.is_a()} #{operation.id()}"
     doubts = (doubt,) if doubt else ()
+    into = MapConversion(entity, name, 0.0, 0.0, 0.0, map_unit_m=unit, doubts=doubts, notes=notes, hints=hints)
     if operation.is_a("IfcMapConversion"):
-        return MapConversion(
-            entity,
-            name,
-            _real(operation, "Eastings") or 0.0,
-            _real(operation, "Northings") or 0.0,
-            _real(operation, "OrthogonalHeight") or 0.0,
-            *_direction(_real(operation, "XAxisAbscissa"), _real(operation, "XAxisOrdinate")),
-            _real(operation, "Scale"),
-            unit,
+        return _map_conversion(operation, into)
+    return _rigid_operation(file, operation, into) if operation.is_a("IfcRigidOperation") else None
+
+
+def _map_conversion(operation: entity_instance, into: MapConversion) -> MapConversion:
+    abscissa, ordinate = _direction(_real(operation, "XAxisAbscissa"), _real(operation, "XAxisOrdinate"))
+    return _at(
+        _real(operation, "Eastings"),
+        _real(operation, "Northings"),
+        replace(
+            into,
+            height=_real(operation, "OrthogonalHeight") or 0.0,
+            abscissa=abscissa,
+            ordinate=ordinate,
+            scale=_real(operation, "Scale"),
             factors=_factors(operation),
-            doubts=doubts,
-            notes=notes,
-            hints=hints,
-        )
-    if not operation.is_a("IfcRigidOperation"):
-        return None
+        ),
+    )
+
+
+def _at(easting: float | None, northing: float | None, conversion: MapConversion) -> MapConversion:
+    """Return `conversion` at an easting and northing; one that is missing or could not be read is not zero."""
+    missing = [
+        f"{name} is not stated" for name, value in (("Eastings", easting), ("Northings", northing)) if value is None
+    ]
+    return replace(
+        conversion,
+        easting=math.nan if easting is None else easting,
+        northing=math.nan if northing is None else northing,
+        doubts=(*conversion.doubts, *missing),
+    )
+
+
+def _rigid_operation(file: ifcopenshell.file, operation: entity_instance, into: MapConversion) -> MapConversion:
     coordinates = (operation.FirstCoordinate, operation.SecondCoordinate)
     first, second = (0.0 if each is None else float(each.wrappedValue) for each in coordinates)
-    angular = any(each is not None and each.is_a("IfcPlaneAngleMeasure") for each in coordinates)
     height = _real(operation, "Height") or 0.0
-    if angular:
-        degree = math.degrees(_angle_unit(file, target))
-        first, second, height = first * degree, second * degree, height * _height_unit_m(file, target)
-    return MapConversion(
-        entity,
-        name,
-        first,
-        second,
-        height,
-        map_unit_m=1.0 if angular else unit,
-        angular=angular,
-        doubts=doubts,
-        notes=notes,
-        hints=hints,
+    if not any(each is not None and each.is_a("IfcPlaneAngleMeasure") for each in coordinates):
+        return replace(into, easting=first, northing=second, height=height)
+    degree = math.degrees(_angle_unit(file, operation.TargetCRS))
+    return replace(
+        into,
+        easting=first * degree,
+        northing=second * degree,
+        height=height * _height_unit_m(file, operation.TargetCRS),
+        map_unit_m=1.0,
+        angular=True,
     )
 
 
@@ -249,16 +264,19 @@ def _property_set_conversion(entity: str, values: Mapping[str, Attribute]) -> Ma
         return _number(values, f"epset_mapconversion.{attribute}")
 
     metre = _METRE.fullmatch(str(unit).strip()) if unit else None
-    return MapConversion(
+    abscissa, ordinate = _direction(number("xaxisabscissa"), number("xaxisordinate"))
+    conversion = MapConversion(
         entity,
         str(name).strip() if name else None,
-        number("eastings") or 0.0,
-        number("northings") or 0.0,
+        0.0,
+        0.0,
         number("orthogonalheight") or 0.0,
-        *_direction(number("xaxisabscissa"), number("xaxisordinate")),
+        abscissa,
+        ordinate,
         number("scale"),
         None if metre is None else _PREFIX_M[(metre.group(1) or "").upper()],
     )
+    return _at(number("eastings"), number("northings"), conversion)
 
 
 def _number(values: Mapping[str, Attribute], name: str) -> float | None:
