@@ -153,7 +153,9 @@ def read_table(path: Path | None = None) -> CimTable:
     try:
         file = path or resources.files("twin").joinpath("cim_levels.toml")
         table = msgspec.convert(tomllib.loads(file.read_text("utf-8")), CimTable)
-    except (OSError, ValueError) as error:  # msgspec's and tomllib's errors are ValueErrors
+    except OSError as error:
+        raise SettingsError(error.strerror or "cannot be read", where=where, expected="a readable table") from None
+    except ValueError as error:  # msgspec's and tomllib's errors are ValueErrors
         raise SettingsError(str(error), where=where, expected="a table as twin/cim_levels.toml") from None
     levels = {row.level for row in table.level}
     for row in table.item:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from twin.cim_level import AssetLevel, CimReport, CimTable
 
 _COLUMNS = ("asset", "table", "class", "level", "missing", "next_needs")
+_FILE_WIDTH = 400
 
 
 def report(  # noqa: PLR0917  # Typer makes options of them
@@ -53,14 +54,11 @@ def report(  # noqa: PLR0917  # Typer makes options of them
 
 
 def _devices(settings: Settings) -> int:
-    """Return how many field devices are registered, 0 where there is no registry yet."""
-    from sensors.operations import connect
-    from sensors.registry import Registry
+    """Return how many field devices are in service, 0 where there is no registry yet."""
+    from dashboards.bindings import registry_of
 
-    url = settings.operations_url()
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
-        return 0  # a report makes no database
-    return len(Registry(connect(url)).devices())
+    registry = registry_of(settings)  # a report makes none
+    return sum(not device.retired for device in registry.devices()) if registry else 0
 
 
 def _line(each: AssetLevel) -> str:
@@ -86,11 +84,14 @@ def _write_csv(path: Path, rows: Iterable[AssetLevel]) -> None:
 
 def _print(found: CimReport, rows: CimTable) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     titles = {row.level: row.title for row in rows.level}
     console = Console(emoji=False, markup=False, highlight=False)
-    table = Table("class", "assets", "level", "missing", box=None, pad_edge=False)
+    if not console.is_terminal:  # a line a class for grep and files, whatever it lacks
+        console = Console(width=_FILE_WIDTH, emoji=False, markup=False, highlight=False)
+    lacks = Column("missing", overflow="fold")
+    table = Table("class", "assets", "level", lacks, box=None, pad_edge=False)
     for each in found.classes:
         levels = ", ".join(f"{_level(level)} {count}" for level, count in sorted(each.levels.items()))
         lacking = [item for item in each.items if item.missing]
