@@ -9,6 +9,7 @@ import {CLICKABLE, cityStyle, repaint, tilesUrl} from './style.js';
 const SCRIPTS = new URL('.', document.currentScript.src).href;
 const PITCH = 45;
 const MARGIN_PX = 28;
+const SIGN_PX = 30; // how far a sign stands above its place
 const OVERSCAN = 1.22; // the corners of a city's box are seldom built up
 const FLIGHT_MS = 900;
 const RETRY_MS = 3000;
@@ -211,24 +212,45 @@ export class MapEngine {
     this.element.classList.toggle('answering', Boolean(answer));
     this.#hideModelled();
     if (!answer?.bounds) return;
-    this.map.fitBounds(answer.bounds, {
-      padding: this.#clearance(),
-      maxZoom: MAX_ANSWER_ZOOM,
-      pitch: this.map.getPitch(),
-      bearing: this.map.getBearing(),
-      duration: stillness.matches ? 0 : FLIGHT_MS,
-    });
+    this.map.easeTo({...this.#viewOf(answer.bounds), duration: stillness.matches ? 0 : FLIGHT_MS});
   }
 
-  /** Pixels to leave free at each side, so that what lies over the map hides nothing that a flight is to show. */
-  #clearance() {
-    const around = {top: MARGIN_PX, right: MARGIN_PX, bottom: MARGIN_PX, left: MARGIN_PX};
+  /** Where to stand to see `bounds` whole and as large as it goes: fitBounds reckons with a view that is not tilted. */
+  #viewOf(bounds) {
+    const {map} = this;
+    const from = {center: map.getCenter(), zoom: map.getZoom()};
+    const free = this.#free();
+    map.jumpTo({center: middle(bounds), zoom: map.cameraForBounds(bounds).zoom - 1}); // all of it before the camera
+    for (let round = 0; round < 2; round++) {
+      const seen = this.#extent(bounds);
+      const room = Math.min((free.right - free.left) / (seen.right - seen.left), (free.bottom - free.top) / (seen.bottom - seen.top));
+      map.jumpTo({zoom: Math.min(map.getZoom() + Math.log2(room), MAX_ANSWER_ZOOM)});
+      const {left, top, right, bottom} = this.#extent(bounds);
+      map.panBy([(left + right - free.left - free.right) / 2, (top + bottom - free.top - free.bottom) / 2], {animate: false});
+    }
+    const view = {center: map.getCenter(), zoom: map.getZoom()};
+    map.jumpTo(from);
+    return view;
+  }
+
+  /** The part of the map, in pixels, that neither margins nor what lies over it take: signs stand above their place. */
+  #free() {
+    const {clientWidth, clientHeight} = this.map.getCanvas();
+    const free = {left: MARGIN_PX, top: MARGIN_PX + SIGN_PX, right: clientWidth - MARGIN_PX, bottom: clientHeight - MARGIN_PX};
     const over = document.querySelector(this.keepClear)?.getBoundingClientRect();
-    if (!over?.width) return around;
+    if (!over?.width) return free;
     const pane = this.element.getBoundingClientRect();
-    if (over.width > pane.width / 2) around.bottom += pane.bottom - over.top;
-    else around.right += pane.right - over.left;
-    return around;
+    if (over.width > pane.width / 2) free.bottom -= pane.bottom - over.top;
+    else free.right -= pane.right - over.left;
+    return free;
+  }
+
+  /** Where the corners of `bounds` are on the screen: {left, top, right, bottom}, pixels. */
+  #extent([west, south, east, north]) {
+    const corners = [[west, south], [west, north], [east, north], [east, south]].map((at) => this.map.project(at));
+    const across = corners.map(({x}) => x);
+    const down = corners.map(({y}) => y);
+    return {left: Math.min(...across), top: Math.min(...down), right: Math.max(...across), bottom: Math.max(...down)};
   }
 
   flyTo({lngLat, zoom}) {
@@ -243,18 +265,14 @@ export class MapEngine {
   showAll() {
     const {map} = this;
     if (!map) return;
-    const [west, south, east, north] = this.config.bounds;
     map.fitBounds(this.config.bounds, {padding: MARGIN_PX, pitch: PITCH, bearing: 0, animate: false});
     // A tilted view is fitted too small: measure where the corners really are, then enlarge and centre.
-    const corners = () => [[west, south], [west, north], [east, north], [east, south]].map((at) => map.project(at));
-    const range = (values) => [Math.min(...values), Math.max(...values)];
+    const {left, top, right, bottom} = this.#extent(this.config.bounds);
     const {clientWidth, clientHeight} = map.getCanvas();
-    const [left, right] = range(corners().map(({x}) => x));
-    const [top, bottom] = range(corners().map(({y}) => y));
     const room = Math.min((clientWidth - 2 * MARGIN_PX) / (right - left), (clientHeight - 2 * MARGIN_PX) / (bottom - top));
     map.jumpTo({zoom: map.getZoom() + Math.log2(room * OVERSCAN)});
-    const [high, low] = range(corners().map(({y}) => y));
-    map.panBy([0, (high + low - clientHeight) / 2], {animate: false});
+    const seen = this.#extent(this.config.bounds);
+    map.panBy([0, (seen.top + seen.bottom - clientHeight) / 2], {animate: false});
   }
 
   destroy() {
