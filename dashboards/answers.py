@@ -18,6 +18,9 @@ from twin.trace import Answer, Question, Tracer
 KEPT = 64
 """Answers kept, the one asked longest ago forgotten first: as many as a shift looks at again."""
 
+SERVING = frozenset((System.GAS, System.WATER, System.DRAINAGE, System.HEAT))
+"""Systems that buildings are connected to: an impact may be asked of one of them."""
+
 MOST_STUCK = 100
 """Valves that a question may call stuck."""
 
@@ -39,10 +42,11 @@ class Answered:
 class Answers:
     """Asks the city's networks. Any thread may; one question is worked out at a time, the others wait for theirs.
 
-    `resolve` turns what a person names (a device) into the asset that it stands on, and leaves the rest as it is.
+    `resolve` turns what a person names (a device) into the asset that it stands on and its system, and leaves the rest
+    as it is, of no system.
     """
 
-    def __init__(self, city: CityView, resolve: Callable[[str], str]) -> None:
+    def __init__(self, city: CityView, resolve: Callable[[str], tuple[str, System | None]]) -> None:
         self._city = city
         self._resolve = resolve
         self._lock = threading.Lock()
@@ -62,11 +66,14 @@ class Answers:
         """Return the answer about an asset or device; raises UnknownError, InputError.
 
         `to` is the other end of a path or profile, `stuck` are valves that cannot be closed, `system` says which of a
-        building's services an impact is asked of.
+        building's services an impact is asked of: of a device, what it measures where nobody says.
         """
         if len(stuck) > MOST_STUCK:
             raise InputError(f"{len(stuck)} valves are stuck", where="stuck", expected=f"at most {MOST_STUCK}")
-        asset, stuck = self._resolve(asset), tuple(sorted(set(stuck)))
+        asset, measured = self._resolve(asset)
+        stuck = tuple(sorted(set(stuck)))
+        if system is None and question is Question.IMPACT and measured in SERVING:
+            system = measured
         with self._lock:
             city = self._city.opened()
             valves = frozenset(city.valve_states().items())

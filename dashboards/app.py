@@ -65,7 +65,7 @@ def build(parts: Parts) -> FastAPI:
         city=parts.city,
         clock=parts.clock,
     )
-    answers = Answers(parts.city, observer.asset_of)
+    answers = Answers(parts.city, observer.stands_on)
     broadcast = Broadcast(observer)
 
     @contextlib.asynccontextmanager

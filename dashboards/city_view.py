@@ -18,12 +18,12 @@ from shapely.geometry.base import BaseGeometry
 from sensors.clock import to_ms
 from sensors.device import Device
 from twin import crs as reference
-from twin.asset import Asset
+from twin.asset import Asset, AssetId
+from twin.buildings import stands_for
 from twin.city import City, Mesh
 from twin.errors import InputError, UnknownError
 from twin.writers.tiles import TileSet
 
-COVERED = 0.5  # share of a footprint under a model from which on the model stands for it
 MARGIN_DEGREES = 0.0005  # about 50 m around what the city holds, so that nothing touches the edge of the map
 
 
@@ -190,36 +190,38 @@ def _frame(city: City, name: str) -> gpd.GeoDataFrame:
 def _models(city: City, crs: str, buildings: gpd.GeoDataFrame, edition: str) -> list[Model]:
     """Return the placed models; their rotation is from grid east, the map's from true east (meridian convergence)."""
     projection = Proj(reference.parse(crs))
+    placed = [row.source for row in city.sources() if row.placement.decision == "placed"]
+    meshes = {source: mesh for source in placed if (mesh := _mesh(city, source)) is not None}
+    standing = stands_for(buildings, meshes.keys())
     models: list[Model] = []
-    for row in city.sources():
-        try:
-            mesh = city.mesh(row.source)
-        except UnknownError:
-            continue
-        if row.placement.decision != "placed":
-            continue
+    for source, mesh in meshes.items():
         longitude, latitude = (float(v) for v in reference.to_lonlat(crs, mesh.easting, mesh.northing))
         factors = projection.get_factors(longitude, latitude)
         models.append(
             Model(
-                source=row.source,
-                url=f"/models/{row.source}.glb?revision={edition}",
+                source=source,
+                url=f"/models/{source}.glb?revision={edition}",
                 lng_lat=(longitude, latitude),
                 height_m=0.0,  # the map is flat: ground is zero everywhere
                 rotation_deg=mesh.rotation_deg - factors.meridian_convergence,
                 scale=1.0 / factors.meridional_scale,
-                buildings=_stands_for(row.source, buildings),
+                buildings=_drawn_by(source, buildings, standing),
             )
         )
     return models
 
 
-def _stands_for(source: str, buildings: gpd.GeoDataFrame) -> list[str]:
-    """Return the ids of the model's own buildings, and of the footprints of other sources it mostly covers."""
-    own = (buildings["source"] == source).to_numpy()
-    shape = shapely.union_all(buildings.geometry.to_numpy()[own])
-    covered = buildings.geometry.intersection(shape).area > COVERED * buildings.geometry.area
-    return [str(asset) for asset in buildings["asset"].to_numpy()[own | covered.to_numpy()]]
+def _mesh(city: City, source: str) -> Mesh | None:
+    try:
+        return city.mesh(source)
+    except UnknownError:  # most sources have none
+        return None
+
+
+def _drawn_by(source: str, buildings: gpd.GeoDataFrame, standing: Mapping[AssetId, AssetId]) -> list[str]:
+    """Return the ids of the model's own buildings, and of the footprints of other sources that it stands for."""
+    own = {str(asset) for asset in buildings.loc[buildings["source"] == source, "asset"]}
+    return sorted(own) + sorted(footprint for footprint, model in standing.items() if model in own)
 
 
 def geometry_of(asset: Asset) -> BaseGeometry | None:

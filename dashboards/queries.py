@@ -25,6 +25,7 @@ from sensors.device import Device
 from sensors.quantity import from_si, usual_unit
 from sensors.registry import Registry
 from sensors.sentence import sentence
+from twin.asset import System
 from twin.errors import ChengmaiError
 
 logger = structlog.get_logger()
@@ -144,10 +145,13 @@ class Observer:
         """The device list that the newest states belong to."""
         return self._list
 
-    def asset_of(self, name: str) -> str:
-        """Return the asset that a device stands on; a name that is no device's is an asset's already."""
+    def stands_on(self, name: str) -> tuple[str, System | None]:
+        """Return the asset that a device stands on and its system; a name that is no device's is an asset's already."""
         position = self._list.position.get(name)
-        return name if position is None else self._list.devices[position].asset or name
+        if position is None:
+            return name, None
+        device = self._list.devices[position]
+        return device.asset or name, device.system
 
     def now(self) -> datetime:
         """Return the city's time, aware UTC: that of ingest where it replays a recording, else the clock's."""

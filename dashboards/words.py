@@ -162,6 +162,14 @@ _WORDS: dict[str, tuple[str, str]] = {
     "assumed_diameter": ("管径", "diameter"),
     "assumed_head": ("压力", "pressure"),
     "assumed_cover": ("埋深", "cover"),
+    "unverified": (
+        "范围与排序采用系统建议值，未经规范原文核对",
+        "Ranges and ranks are a proposal of this system, not checked against a standard",
+    ),
+    "meter_elsewhere": (
+        "仪表所在处未必是漏点：查明后点选漏损管段再作分析",
+        "The leak need not be where the instrument is: once it is found, choose that pipe and ask again",
+    ),
     "people": ("人", "people"),
     "people_unknown": ("人数未知", "people unknown"),
     "and_more": ("另有 {n} 项", "{n} more"),

@@ -12,6 +12,7 @@ from twin.errors import InputError
 from twin.network import ValveState
 
 if TYPE_CHECKING:
+    from twin.asset import System
     from twin.city import City
 
 _CITY = typer.Option("--city", help="City database (GeoPackage); else the setting city.file.", show_default=False)
@@ -36,6 +37,7 @@ def trace(  # noqa: PLR0917  # Typer makes options of them
     import msgspec
 
     from dashboards.answer_text import told
+    from dashboards.answers import SERVING
     from twin.city import City
     from twin.trace import Question, Tracer
 
@@ -46,9 +48,11 @@ def trace(  # noqa: PLR0917  # Typer makes options of them
     if radius is not None and question is not Question.CASCADE:
         raise InputError(f"{question} has no radius", where="radius", expected="cascade with it")
     settings = settings_of(ctx)
-    more = {} if radius is None else {"radius_m": radius}
+    stands_on, measured = _stands_on(settings, asset)
+    more: dict[str, Any] = {} if radius is None else {"radius_m": radius}
+    if question is Question.IMPACT and measured in SERVING:
+        more["system"] = measured  # of a building's services the one that the device measures
     with City.open(city or settings.resolve(settings.city.file)) as opened:
-        stands_on = _asset_of(settings, asset)
         answer = Tracer(opened).ask(stands_on, question, to=to, stuck=tuple(stuck or ()), **more)
     if as_json:
         typer.echo(msgspec.json.encode(answer))
@@ -105,14 +109,14 @@ def _operations(city: City, asset: str | None) -> list[dict[str, Any]]:
     return list({row["asset"]: row for row in rows}.values())
 
 
-def _asset_of(settings: Settings, name: str) -> str:
-    """Return the asset that the device called `name` stands on; anything with a colon is an asset already."""
+def _stands_on(settings: Settings, name: str) -> tuple[str, System | None]:
+    """Return what the device called `name` stands on, and its system; anything with a colon is an asset already."""
     if ":" in name:
-        return name
+        return name, None
     from sensors.operations import connect
     from sensors.registry import Registry
 
     device = Registry(connect(settings.operations_url())).get(name)
     if device.asset is None:
         raise InputError("the device stands on no asset", where=name, expected="a device that is bound to one")
-    return device.asset
+    return device.asset, device.system

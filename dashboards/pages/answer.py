@@ -180,7 +180,8 @@ def _gas(found: Answered, reach: GasReach, text: Text) -> list[Component]:
         for asset in manholes
     ]
     shown += listing(text["manholes_reached"], reached, text, role="manhole")
-    return shown + _buildings(found, text["reached_buildings"], rest, text, role="building")
+    shown += _buildings(found, text["reached_buildings"], rest, text, role="building")
+    return shown if reach.verified else [*shown, html.P(text["unverified"], className="rests")]
 
 
 def _candidate(found: Answered, reach: GasReach, rank: int, each: Candidate, text: Text) -> Row:
@@ -235,7 +236,7 @@ def _hole(found: Answered, cascade: Cascade, text: Text) -> list[Component]:
     if cascade.assumed:
         assumed = text["comma"].join(text[f"assumed_{name}"] for name in cascade.assumed)
         shown.append(html.P(text["assumed"].format(what=assumed), className="rests"))
-    return shown
+    return shown if cascade.verified else [*shown, html.P(text["unverified"], className="rests")]
 
 
 def _undermined(found: Answered, rank: int, each: Undermined, text: Text) -> Row:

@@ -9,6 +9,7 @@ from typing import Any
 from dash import ALL, Dash, Input, Output, State, html
 from dash.development.base_component import Component
 
+from dashboards.answers import SERVING
 from dashboards.pages import answer
 from dashboards.pages.sources import Sources, in_browser
 from dashboards.words import Language, words
@@ -17,7 +18,6 @@ from twin.asset import Asset, Building, Element, Link, Node, Space, Storey, Syst
 from twin.errors import ChengmaiError
 from twin.trace import Question
 
-_SERVING = frozenset((System.GAS, System.WATER, System.DRAINAGE, System.HEAT))
 _KINDS: Mapping[System, Sequence[Question]] = {
     System.WATER: (Question.IMPACT, Question.CASCADE),
     System.GAS: (Question.IMPACT, Question.ADJACENCY),
@@ -34,9 +34,11 @@ def actions(asset: Asset, device: Device | None, text: Mapping[str, str]) -> lis
             kinds = _KINDS.get(asset.system, ())
             if asset.system is System.DRAINAGE and (device is None or device.system is not System.GAS):
                 kinds = (*kinds[1:], kinds[0])  # water that does not drain is the first question, gas the last
-            return [_action(kind, asset.id, drained=asset.system is System.DRAINAGE, text=text) for kind in kinds]
+            asked = [_action(kind, asset.id, drained=asset.system is System.DRAINAGE, text=text) for kind in kinds]
+            is_seen_afar = asset.system is System.WATER and device is not None  # a burst moves every gauge of its zone
+            return [*asked, html.P(text["meter_elsewhere"], className="hint")] if is_seen_afar else asked
         case Building() | Storey() | Space() | Element():
-            system = device.system if device is not None and device.system in _SERVING else None
+            system = device.system if device is not None and device.system in SERVING else None
             return [_action(Question.IMPACT, asset.id, text=text, system=system)]
         case _:
             return []

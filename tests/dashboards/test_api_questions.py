@@ -19,6 +19,7 @@ import pytest
 
 from dashboards.answers import MOST_STUCK, Answers
 from dashboards.city_view import CityView
+from twin.asset import System
 from twin.city import City
 from twin.network import ValveState
 from twin.trace import Question
@@ -198,7 +199,7 @@ def test_an_answer_is_kept_until_the_city_or_a_valve_changes(demo_folder: Path, 
     path = tmp_path / "city.gpkg"
     shutil.copy(demo_folder / "city.gpkg", path)
     view = CityView(path)
-    answers = Answers(view, lambda name: name)
+    answers = Answers(view, lambda name: (name, None))
     first = answers.ask(MAIN, Question.IMPACT)
     assert answers.ask(MAIN, Question.IMPACT) is first
     valve = first.answer.detail.valves[0].asset
@@ -206,4 +207,14 @@ def test_an_answer_is_kept_until_the_city_or_a_valve_changes(demo_folder: Path, 
         city.operate(valve, ValveState.STUCK, at=datetime.now(UTC), by="张建国")
     closed = {each.asset for each in answers.ask(MAIN, Question.IMPACT).answer.detail.valves}
     assert valve not in closed
+    view.close()
+
+
+def test_a_device_in_a_building_asks_of_the_service_that_it_measures(demo_folder: Path) -> None:
+    view = CityView(demo_folder / "city.gpkg")
+    house = "buildings.geojson:building:B034"  # it has gas, water and a drain
+    stands_on = {"WM-1": (house, System.WATER), "GM-1": (house, System.GAS), "RG-1": (house, System.RAIN)}
+    answers = Answers(view, lambda name: stands_on.get(name, (name, None)))
+    asked = {name: answers.ask(name, Question.IMPACT).answer.detail.system for name in stands_on}
+    assert asked == {"WM-1": System.WATER, "GM-1": System.GAS, "RG-1": System.GAS}  # of no service: the most dangerous
     view.close()
