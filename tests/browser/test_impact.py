@@ -9,12 +9,12 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from .conftest import PATIENCE_MS, DistrictCity, Server, Visitor, wait_until
+from .asking import ask, choose, drawn, listed
+from .conftest import DistrictCity, Server, Visitor, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
-expect.set_options(timeout=PATIENCE_MS)
 
 MANHOLE, MAIN_DISTRICT = "drainage.inp:node:WS202", "water.inp:link:FM-1"
 """Where the demo's gas leak is smelt; the meter of the district in which its script breaks a main."""
@@ -48,34 +48,6 @@ def event(demo_folder: Path) -> Iterator[Event]:
     running = Event(demo_folder)
     yield running
     running.close()
-
-
-def choose(page: Page, device: str) -> None:
-    expect(page.locator(".city-map-phase")).to_have_count(0)
-    page.locator(".alarm-list .ag-row", has_text=device).first.locator(".alarm-text").click()
-    expect(page.locator("#card-title")).to_have_text(device)
-
-
-def ask(page: Page, kind: str) -> None:
-    page.locator(f'#card-actions button[id*="{kind}"]').click()
-    expect(page.locator(f'.answer[data-kind="{kind}"]')).to_be_visible()
-
-
-def listed(page: Page, role: str) -> list[str]:
-    """Return the assets of a list in the card, the folded ones among them, in order."""
-    return page.locator(f".rows.{role} li").evaluate_all("rows => rows.map((row) => row.dataset.asset)")
-
-
-DRAWN = """(role) => {
-  const map = document.querySelector('.city-map-canvas').cityMap;
-  const layers = map.getStyle().layers.map(({id}) => id).filter((id) => id.startsWith('answer-'));
-  const seen = map.queryRenderedFeatures({layers}).filter(({properties}) => properties.role === role);
-  return [...new Set(seen.map(({properties}) => properties.asset))].sort();
-}"""
-
-
-def drawn(page: Page, role: str) -> list[str]:
-    return page.evaluate(DRAWN, role)
 
 
 def assets(answer: Any, role: str) -> list[str]:
