@@ -198,9 +198,11 @@ class _Target:
         ready = _joined(self._city, ready, doubts)
         if self._tolerance_m is not None:
             ready = _repaired(self._city, ready, self._tolerance_m, doubts)
+        digest = _digest(file)
         doubts += _displaced(self.newest(model.source), ready)
+        doubts += _doubled(self._city, model.source, digest)
         ready = dataclasses.replace(ready, issues=[*model.issues, *doubts])
-        return ready, self._store(self._city, ready, str(file.resolve()), _digest(file), given)
+        return ready, self._store(self._city, ready, str(file.resolve()), digest, given)
 
     def join_models(self) -> None:
         """Join the building models of the city to its networks anew, where that changes anything."""
@@ -352,6 +354,13 @@ def _displaced(earlier: SourceRow | None, model: Model) -> Iterator[Issue]:
     if earlier and earlier.placement.decision is Decision.PLACED and model.placement.decision is not Decision.PLACED:
         stood = f"stood in the city as revision {earlier.revision} and is {model.placement.decision.value} now"
         yield Issue("E_PLACEMENT", f"{stood}: give its --crs, or `chengmai place {model.source}`")
+
+
+def _doubled(city: City, source: str, digest: str) -> Iterator[Issue]:
+    """Yield a doubt where the city has the same file under another name."""
+    twins = [row.source for row in city.sources() if row.sha256 == digest and row.source != source]
+    if twins:
+        yield Issue("E_DOUBLE", f"the city has this file as {', '.join(twins)} too: what it brings counts twice")
 
 
 def _repaired(city: City, model: Model, tolerance_m: float, doubts: list[Issue]) -> Model:

@@ -30,7 +30,7 @@ def diff(  # noqa: PLR0917  # Typer makes options of them
     ctx: typer.Context,
     model: Annotated[str, typer.Argument(help="Source, as `chengmai sources` names it.")],
     a: Annotated[
-        str | None, typer.Argument(help="From: a revision, or a time (ISO 8601).", show_default="A − 1")
+        str | None, typer.Argument(help="From: a revision, or a time (ISO 8601).", show_default="the one before B")
     ] = None,
     b: Annotated[str | None, typer.Argument(help="To: a revision, or a time.", show_default="the newest")] = None,
     city: Annotated[Path | None, _CITY] = None,

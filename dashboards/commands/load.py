@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -145,9 +145,9 @@ def _source_line(row: SourceRow) -> str:
     return f"{row.source}  {row.kind}  {_counted(row.counts)}  {where}  {when}"
 
 
-def _counted(counts: object) -> str:
-    assert isinstance(counts, dict)
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
+def _counted(counts: Mapping[str, int]) -> str:
+    some = {name: count for name, count in counts.items() if count}
+    return ", ".join(f"{n} {name if n > 1 else name.removesuffix('s')}" for name, n in some.items()) or "nothing"
 
 
 def receipt_text(receipt: Receipt) -> str:
@@ -164,6 +164,8 @@ def receipt_text(receipt: Receipt) -> str:
             done = ", ".join(f"{count} {action}" for action, count in sorted(receipt.repairs.items()))
             lines.append(f"  repaired: {done} (table repairs; --no-repair loads as found)")
         lines += [f"  {why}" for why in (*receipt.placement.contradictions, *receipt.notes)]
+        if proposal := receipt.placement.proposal:
+            lines.append(f"  proposed: {proposal.why} (accept it with `chengmai place {receipt.source} --accept`)")
     mark = "" if receipt.refused else "  "
     lines += [f"{mark}{issue.code} {issue.message}" for issue in receipt.errors[:_SHOWN_ISSUES]]
     if len(receipt.errors) > _SHOWN_ISSUES:

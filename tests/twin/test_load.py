@@ -115,6 +115,8 @@ def test_another_file_of_the_same_name_is_told_and_in_one_load_refused(tmp_path:
     assert str(town) in again.notes[0]
     [named] = load([other], tmp_path / "c.gpkg", at=NOW, source="second")
     assert (named.source, named.refused) == ("second", False)
+    assert [issue.code for issue in named.errors if issue not in again.errors] == ["E_DOUBLE"]
+    assert "as town.inp too" in named.errors[-1].message
     with pytest.raises(InputError, match="one name for 2 files"):
         load([town, other], tmp_path / "c.gpkg", at=NOW, source="x")
 
