@@ -14,17 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import shapely
-
 from twin import crs as reference
-from twin import placing as placings
-from twin.asset import AssetId, System
+from twin.asset import System
 from twin.city import City, Stored
+from twin.entry import entering
 from twin.errors import BusyError, InputError
-from twin.model import ColumnMapping, Decision, Issue, Model, ReadRequest
+from twin.model import ColumnMapping, Model, ReadRequest
 from twin.network.joints import Joint, joints
 from twin.readers import reader_for
-from twin.readers.gis import with_ends
 from twin.receipt import Receipt, receipt, refusal
 from twin.sources import Given, SourceRow
 from twin.workers import Outcome, Workers, read
@@ -193,15 +190,8 @@ class _Target:
     def put(self, model: Model, file: Path, given: Given) -> tuple[Model, Stored]:
         """Store a model where a person has placed it, its loose ends joined; returns it as stored."""
         self._city = self._city or City.open_or_create(self._path, self._new_crs)
-        doubts: list[Issue] = []
-        ready = _placed(self._city, model, doubts)
-        ready = _joined(self._city, ready, doubts)
-        if self._tolerance_m is not None:
-            ready = _repaired(self._city, ready, self._tolerance_m, doubts)
         digest = _digest(file)
-        doubts += _displaced(self.newest(model.source), ready)
-        doubts += _doubled(self._city, model.source, digest)
-        ready = dataclasses.replace(ready, issues=[*model.issues, *doubts])
+        ready = entering(self._city, model, digest, self._tolerance_m)
         return ready, self._store(self._city, ready, str(file.resolve()), digest, given)
 
     def join_models(self) -> None:
@@ -330,80 +320,6 @@ class _Loading:
     def _done(self, index: int, file: Path, receipt: Receipt) -> None:
         self._receipts[index] = receipt
         self._progress(Progress(file, receipt, len(self._receipts), self._total))
-
-
-def _placed(city: City, model: Model, doubts: list[Issue]) -> Model:
-    """Put a model where a person has decided, if its file still says of its place what it said then."""
-    placing = city.placing(model.source)
-    if placing is None or placing.origin is None:
-        return model
-    if placings.holds(placing, model.placement):
-        return placings.placed(model, placing, city.crs or placing.crs)
-    when = f"{placing.decided:%Y-%m-%d %H:%M}Z"
-    doubts.append(
-        Issue(
-            "E_PLACEMENT",
-            f"the file now says otherwise where it stands: what {placing.by} decided on {when} was not applied",
-        )
-    )
-    return model
-
-
-def _displaced(earlier: SourceRow | None, model: Model) -> Iterator[Issue]:
-    """Yield the doubt about a model that has lost its place in the city."""
-    if earlier and earlier.placement.decision is Decision.PLACED and model.placement.decision is not Decision.PLACED:
-        stood = f"stood in the city as revision {earlier.revision} and is {model.placement.decision.value} now"
-        yield Issue("E_PLACEMENT", f"{stood}: give its --crs, or `chengmai place {model.source}`")
-
-
-def _doubled(city: City, source: str, digest: str) -> Iterator[Issue]:
-    """Yield a doubt where the city has the same file under another name."""
-    twins = [row.source for row in city.sources() if row.sha256 == digest and row.source != source]
-    if twins:
-        yield Issue("E_DOUBLE", f"the city has this file as {', '.join(twins)} too: what it brings counts twice")
-
-
-def _repaired(city: City, model: Model, tolerance_m: float, doubts: list[Issue]) -> Model:
-    """Join what is loose in a network; where the model is placed, to the city's other nodes too."""
-    loose = [link.line for link in model.links if link.start is None or link.end is None]
-    if not loose:
-        return model
-    from twin.network.repair import repaired  # noqa: PLC0415  # scipy takes its time to load, and few files need it
-
-    is_placed = model.placement.decision is Decision.PLACED
-    west, south, east, north = shapely.total_bounds(loose)
-    if not is_placed and west >= -180 and east <= 180 and south >= -90 and north <= 90:
-        doubts.append(Issue("E_REPAIR", "nothing was repaired: not placed, its coordinates may be degrees"))
-        return model
-    others = city.nodes_beside(model.source, {link.system for link in model.links}) if is_placed else ()
-    return repaired(model, tolerance_m=tolerance_m, others=others)
-
-
-def _joined(city: City, model: Model, doubts: list[Issue]) -> Model:
-    """Join links whose ends name nodes of other files to the city's nodes of their system, where one has that name."""
-    loose = [
-        link
-        for link in model.links
-        if (link.properties.get("from") and not link.start) or (link.properties.get("to") and not link.end)
-    ]
-    if not loose:
-        return model
-    known: dict[System, Mapping[str, AssetId]] = {
-        system: city.nodes_named(system) for system in {link.system for link in loose}
-    }
-    links = [with_ends(link, known[link.system].get) if link.system in known else link for link in model.links]
-    open_ends = sum(
-        (link.start is None and bool(link.properties.get("from")))
-        + (link.end is None and bool(link.properties.get("to")))
-        for link in links
-    )
-    if open_ends:
-        doubts.append(
-            Issue(
-                "E_NODE", f"{open_ends} ends name nodes that the city does not have (load the nodes, then this again)"
-            )
-        )
-    return dataclasses.replace(model, links=links)
 
 
 def _digest(file: Path) -> str:
