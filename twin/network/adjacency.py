@@ -74,8 +74,8 @@ class GasReach:
     Asked of a manhole or drain, `candidates` are the gas pipes beside its reach, the likeliest first; asked of a gas
     pipe (`from_gas`), they are the drains and manholes that it may leak into, the nearest first. `reach_manholes` and
     `reach_links` are where gas comes to within `limit_m` along the drains, `along_m` how far each of them lies;
-    `stopped` says where it comes to an end and why. `buildings` drain there. `verified` is False as long as the table
-    of reaches and scores rests on no text that was read.
+    `stopped` says where it comes to an end and why. `buildings` drain there. `verified` is False as long as a
+    clearance, reach or score that it rests on was not held against the text of its source.
     """
 
     asset: AssetId
@@ -169,7 +169,7 @@ def _told(
         sensitive=sensitive_of(buildings),
         candidates=candidates,
         rests_on=rests_on(network, list(spread.links)),
-        verified=ground.table.gas_reach.verified and ground.table.gas_score.verified,
+        verified=ground.table.gas_verified,
     )
 
 

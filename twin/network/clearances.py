@@ -99,6 +99,11 @@ class Clearances(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gas_score: GasScoreRow
     washout: WashoutRow
 
+    @property
+    def gas_verified(self) -> bool:
+        """Whether every number that an answer about gas and drains rests on was held against the text of its source."""
+        return all(row.verified for row in (*self.gas_drain, self.gas_drain_crossing, self.gas_reach, self.gas_score))
+
     def grade(self, pressure_pa: float) -> GasDrainRow:
         """Return the row of a gas pipe of this gauge pressure; the last one for what exceeds them all."""
         return next((row for row in self.gas_drain if pressure_pa <= row.up_to_pa), self.gas_drain[-1])
