@@ -53,7 +53,8 @@ def export(city: City, form: Format, out: Path, wanted: Wanted) -> Exported:
 
     GeoJSON, CityJSON and 3D Tiles hold what is placed; GLB and the tables of networks hold what is not, too. Raises
     UnknownError for a source or table that the city does not have, InputError E_EMPTY where nothing of it fits the
-    format, E_OPTION where an option does not, and UnavailableError where `out` cannot be written.
+    format, E_OPTION where an option does not, E_EXISTS where `out` is a database, and UnavailableError where it cannot
+    be written.
     """
     job = _Job(city, form, out, wanted)
     writers: Mapping[Format, Callable[[_Job], Mapping[str, int]]] = {
@@ -68,10 +69,19 @@ def export(city: City, form: Format, out: Path, wanted: Wanted) -> Exported:
     }
     if (wanted.tables or wanted.city_coordinates) and form is not Format.GEOJSON:
         raise InputError("tables and coordinates are chosen for geojson only", where=form.value, code="E_OPTION")
+    if _is_same(out, city.path):
+        raise InputError("is the city itself", where=str(out), expected="another file", code="E_EXISTS")
     if wanted.meshes and form is not Format.CITYJSON:
         raise InputError("meshes are asked for with cityjson only", where=form.value, code="E_OPTION")
     counts = writers[form](job)
     return Exported(form, str(out), {name: count for name, count in counts.items() if count}, job.notes)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one is not there, or not to be reached: writing it says which
+        return False
 
 
 @dataclass(frozen=True, slots=True)

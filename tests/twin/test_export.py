@@ -90,6 +90,15 @@ def test_every_format_is_written_and_written_again_in_its_place(city, tmp_path, 
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
+@pytest.mark.parametrize("form", [Format.GEOJSON, Format.SURVEY, Format.GEOPACKAGE])
+def test_no_export_takes_the_place_of_the_city(city, form):
+    counts = city.counts()
+    with pytest.raises(InputError, match="E_EXISTS"):
+        export(city, form, city.path, Wanted())
+    with City.open(city.path) as again:
+        assert again.counts() == counts
+
+
 def test_what_is_not_placed_is_left_out_and_said(city, tmp_path):
     receipt = export(city, Format.GEOJSON, tmp_path / "a.geojson", Wanted())
     assert receipt.notes == ["loose.geojson left out: unplaced"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import datetime
@@ -16,6 +17,7 @@ import shapely
 from twin import crs as reference
 from twin import geopackage
 from twin.errors import InputError
+from twin.writers.output import whole_copy, whole_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,38 +143,30 @@ _LAYER = geopackage.Table(
 def write_csv(rows: Iterable[Finding], path: Path) -> None:
     """Write the findings to `path` as CSV (RFC 4180, UTF-8 with a byte order mark, which Excel needs for Chinese).
 
-    Raises InputError E_WRITE where it cannot be written.
+    Raises as `twin.writers.output.whole_file` does.
     """
-    try:
-        with path.open("w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(_COLUMNS)
-            writer.writerows(astuple(row) for row in rows)
-    except OSError as error:
-        raise _unwritable(path, error) from None
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(_COLUMNS)
+    writer.writerows(astuple(row) for row in rows)
+    with whole_file(path) as stream:
+        stream.write(text.getvalue().encode("utf-8-sig"))
 
 
 def write_layer(rows: Sequence[Finding], path: Path, crs: str | None, at: datetime) -> None:
     """Write the findings to a new GeoPackage at `path`, in the place of one written before: a layer of points.
 
     `crs` is the coordinates' CRS, None where nobody knows it; `at` is the time noted. A finding without a place is a
-    row without geometry. Raises InputError E_EXISTS where something else is at `path` (a city, say), E_WRITE where it
-    cannot be written.
+    row without geometry. Raises InputError E_EXISTS where something else is at `path` (a city, say), else as
+    `twin.writers.output.whole_copy` does.
     """
     if path.exists() and not _is_ours(path):
         raise InputError("is no layer of findings", where=str(path), expected="a new file", code="E_EXISTS")
     xy = np.array([(row.easting, row.northing) for row in rows], dtype=np.float64).reshape(-1, 2)
     points = np.array(shapely.points(xy), dtype=object)
     points[np.isnan(xy).any(axis=1)] = None
-    unfinished = path.with_name(f".{path.name}.new")
-    try:
-        unfinished.unlink(missing_ok=True)
+    with whole_copy(path) as unfinished:
         _write(unfinished, [astuple(row) for row in rows], points, crs, at)
-        unfinished.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _write(
@@ -201,8 +195,3 @@ def _is_ours(path: Path) -> bool:
             return {name for (name,) in db.execute("SELECT table_name FROM gpkg_contents")} == {_LAYER.name}
         finally:
             db.close()
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
-    why = error.strerror or "it failed"
-    return InputError(f"cannot be written: {why}", where=str(path), expected="a writable folder", code="E_WRITE")

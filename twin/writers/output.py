@@ -12,14 +12,19 @@ from typing import BinaryIO
 
 from twin.errors import ChengmaiError, InputError, UnavailableError
 
+_SQLITE = b"SQLite format 3\0"
+
 
 @contextmanager
 def whole_file(path: Path) -> Generator[BinaryIO]:
     """Open a file to write that takes the place of `path` when the block ends, and leaves it alone when it fails.
 
     Raises UnavailableError E_READONLY where the folder cannot be written, E_DISK where the disk is full, and InputError
-    E_EXISTS where `path` is a folder.
+    E_EXISTS where `path` is a folder or a database.
     """
+    if _is_database(path):
+        what = "is a database, a city perhaps; it is left as it is"
+        raise InputError(what, where=str(path), expected="another file", code="E_EXISTS")
     with whole_copy(path) as unfinished, unfinished.open("wb") as stream:
         yield stream
         stream.flush()
@@ -29,8 +34,12 @@ def whole_file(path: Path) -> Generator[BinaryIO]:
 @contextmanager
 def whole_copy(path: Path) -> Generator[Path]:
     """Name a file that takes the place of `path` when the block, which makes it, ends; errors as of `whole_file`."""
-    if path.is_dir():
-        raise InputError("is a folder", where=str(path), expected="a file to write", code="E_EXISTS")
+    try:
+        if path.is_dir():
+            raise InputError("is a folder", where=str(path), expected="a file to write", code="E_EXISTS")
+        path.parent.stat()
+    except OSError as error:
+        raise _unwritable(error, path) from None
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:
@@ -67,6 +76,14 @@ def whole_folder(path: Path, mark: str) -> Generator[Path]:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:  # not there, or not to be read: writing it says which
+        return False
 
 
 def _unwritable(error: OSError, path: Path) -> ChengmaiError:

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +29,23 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
         write_half(whole_file(path), lambda stream: stream.write(b"half"))
     assert path.read_text() == "before"
     assert names_in(tmp_path) == ["a.json"]
+
+
+def test_a_folder_or_a_place_in_none_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place, what in (("away/a.json", "its folder does not exist"), (".", "is a folder")):
+        with pytest.raises(InputError, match=what), whole_copy(Path(place)):
+            pytest.fail("nothing is to be made")
+
+
+def test_a_database_is_no_place_for_another_file(tmp_path):
+    path = tmp_path / "city.gpkg"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE city (name)")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"E_EXISTS .*database"), whole_file(path):
+        pass
+    assert path.read_bytes() == before
 
 
 def test_a_file_takes_its_place_when_it_is_whole(tmp_path):
