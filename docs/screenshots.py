@@ -1,7 +1,8 @@
 """Draw the pictures of the documentation from the running demo: ``python docs/screenshots.py``.
 
 Starts ``chengmai demo`` in a folder of its own, waits until the scripted faults stand in the alarm list, and saves
-``docs/screenshots/operations-{zh,en}-{night,day}.png`` (1920×1080) and ``…-phone.png`` (390×844).
+``docs/screenshots/operations-{zh,en}-{night,day}.png`` (1920×1080) and ``…-phone.png`` (390×844), and what the burst
+main and the gas alarm touch: ``impact-zh-night.png``, ``gas-reach-en-day.png``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftsh
 DESK, PHONE = (1920, 1080), (390, 844)
 WANTED = {"water", "gas", "drainage"}
 SETTLE_MS = 6000
+BURST = "water.inp:link:P128"
+"""The main that the demo's script breaks, with its default seed."""
 FOLDER = Path(__file__).resolve().parent / "screenshots"
 
 
@@ -74,8 +77,9 @@ def wait_for_alarms(url: str, timeout_s: float) -> None:
     sys.stderr.write("not every fault stands in the list yet; drawing what there is\n")
 
 
-def draw(browser: Browser, url: str, language: str, theme: str, size: tuple[int, int], name: str) -> None:  # noqa: PLR0917 - one picture's particulars
-    """Save one picture: the whole city, with the worst alarm's trend below."""
+@contextmanager
+def visit(browser: Browser, url: str, language: str, theme: str, size: tuple[int, int]) -> Iterator[Page]:
+    """Open the view in a browser of its own; yields its page once the map is drawn."""
     width, height = size
     context = browser.new_context(
         viewport={"width": width, "height": height}, timezone_id="Asia/Shanghai", reduced_motion="reduce"
@@ -85,16 +89,26 @@ def draw(browser: Browser, url: str, language: str, theme: str, size: tuple[int,
     page.locator(".ag-row").first.wait_for(timeout=60_000)
     if theme == "day":
         page.locator("#theme label").nth(1).click()
-    choose_worst(page)
+    page.locator(".city-map-phase").wait_for(state="detached", timeout=60_000)
+    yield page
+    context.close()
+
+
+def save(page: Page, name: str) -> None:
+    """Save one picture once nothing moves any more."""
     page.wait_for_timeout(SETTLE_MS)
     page.mouse.move(5, 5)
     page.screenshot(path=FOLDER / name)
-    context.close()
+
+
+def ask_in_card(page: Page, kind: str) -> None:
+    """Press a question in the card and wait for its answer."""
+    page.locator(f'#card-actions button[id*="{kind}"]').click(timeout=60_000)
+    page.locator(f'.answer[data-kind="{kind}"]').wait_for(timeout=60_000)
 
 
 def choose_worst(page: Page) -> None:
     """Choose the first alarm, then show the whole city again and put its card away."""
-    page.locator(".city-map-phase").wait_for(state="detached", timeout=60_000)
     page.locator(".ag-row .alarm-text").first.click()
     page.locator("#card-close").click()
     page.locator("#whole-city").click()
@@ -125,8 +139,18 @@ def draw_all(url: str) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         for language in ("zh", "en"):
             for theme in ("night", "day"):
-                draw(browser, url, language, theme, DESK, f"operations-{language}-{theme}.png")
-                draw(browser, url, language, theme, PHONE, f"operations-{language}-{theme}-phone.png")
+                for size, kind in ((DESK, ""), (PHONE, "-phone")):
+                    with visit(browser, url, language, theme, size) as page:
+                        choose_worst(page)
+                        save(page, f"operations-{language}-{theme}{kind}.png")
+        with visit(browser, url, "zh", "night", DESK) as page:
+            page.evaluate("(asset) => dash_clientside.set_props('selection', {data: {asset, at: 1}})", BURST)
+            ask_in_card(page, "impact")
+            save(page, "impact-zh-night.png")
+        with visit(browser, url, "en", "day", DESK) as page:
+            page.locator(".ag-row", has_text="GM-").first.locator(".alarm-text").click()
+            ask_in_card(page, "adjacency")
+            save(page, "gas-reach-en-day.png")
         browser.close()
 
 
