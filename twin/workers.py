@@ -22,6 +22,8 @@ from twin.readers import reader_for
 
 _T = TypeVar("_T")
 _GOODBYE_S = 5.0
+SPENT = frozenset({"E_INVALID", "E_MEMORY", "E_READER"})
+"""Codes after which a process reads no other file: a library that failed amid one may fail in the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ class Workers:
                 worker = _Worker()
                 self._started.append(worker)
             outcome = worker.read(path, request, self._timeout_s)
+            if outcome.error is not None and outcome.error.code in SPENT and worker.alive:
+                worker.stop()
             if not worker.alive:
                 self._started.remove(worker)
                 worker = None

@@ -1,6 +1,7 @@
 """The IFC reader on small models made here, and on real files."""
 
 import pickle
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from twin.errors import InputError
 from twin.model import Decision, ReadRequest
 from twin.readers.ifc import IfcReader
 from twin.readers.ifc_file import open_ifc
+from twin.workers import Workers
 
 
 def read(path: Path, **request):
@@ -261,6 +263,36 @@ def test_text_in_place_of_a_number_of_a_map_conversion_is_refused(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"540000.", b"'east'"))
     with pytest.raises(InputError, match=r"E_FORMAT IfcMapConversion #.*Eastings is 'east'"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "before", "wrong"),
+    [
+        ("RelatedElements of IfcRelCont", rb"(IFCRELCONTAINEDINSPATIALSTRUCTURE\([^(]*)\([^)]*\)", rb"\1(1.)"),
+        ("RelatingObject of IfcRelAggregates", rb"(IFCRELAGGREGATES\('[^']*',\$,\$,\$,)#\d+", rb"\1'x'"),
+        ("PlacementRelTo of IfcLocalPlacement", rb"(IFCLOCALPLACEMENT\()\$", rb"\1-1."),
+        ("TrueNorth of IfcGeometric", rb"(IFCGEOMETRICREPRESENTATIONCONTEXT\(.*),\$\)", rb"\1,.T.)"),
+    ],
+)
+def test_a_value_that_is_not_of_the_schemas_type_is_named(tmp_path, attribute, before, wrong):
+    path = Small().save(tmp_path)
+    body, changed = re.subn(before, wrong, path.read_bytes())
+    assert changed
+    path.write_bytes(body)
+    with pytest.raises(InputError, match=rf"E_INVALID .*: breaks its schema, .*: {attribute}"):
+        read(path)
+
+
+@pytest.mark.slow
+def test_a_file_that_fails_in_the_kernel_takes_its_worker_with_it_and_not_the_next_file(tmp_path):
+    """After a number for a GlobalId the kernel refuses the next file too, and dies of the third."""
+    broken, whole = Small().save(tmp_path, "broken.ifc"), Small().save(tmp_path)
+    body, changed = re.subn(rb"IFCSLAB\('[^']*'", rb"IFCSLAB(1.", broken.read_bytes())
+    assert changed
+    broken.write_bytes(body)
+    with Workers(1, 100) as pool:
+        outcomes = [pool.read(path, ReadRequest(path.name)) for path in (broken, whole, whole)]
+    assert [outcome.error and outcome.error.code for outcome in outcomes] == ["E_INVALID", None, None]
 
 
 def test_a_map_conversion_without_its_easting_is_not_at_zero(tmp_path):

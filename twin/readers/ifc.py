@@ -7,6 +7,7 @@ from pathlib import Path
 import ifcopenshell
 import numpy as np
 
+from twin.errors import InputError
 from twin.georeference import place
 from twin.model import Issue, Model, ReadRequest
 from twin.readers.ifc_anchor import anchor
@@ -17,6 +18,7 @@ from twin.readers.ifc_placement import check_placements
 from twin.readers.ifc_properties import definitions
 from twin.readers.ifc_statements import project_unit_m, statements
 from twin.readers.ifc_tree import Connections, connections, tree
+from twin.readers.ifc_violation import first_violation
 from twin.writers.glb import Surface, glb
 
 
@@ -28,33 +30,55 @@ class IfcReader:
         return is_ifc(path)
 
     def read(self, path: Path, request: ReadRequest) -> Model:
-        """Read `path` whole; raises InputError with the codes of `open_ifc` and `check_placements`.
+        """Read `path` whole.
+
+        Raises InputError with the codes of `open_ifc` and `check_placements`, and E_INVALID where the file breaks its
+        schema so that it cannot be read.
 
         The kernel's own prints are kept off standard output by turning file descriptor 1 away meanwhile, so several
         files are read in processes, not threads.
         """
         opened = open_ifc(path)
-        check_placements(opened.file, path)
-        said = definitions(opened.file)
-        meshed = geometry(opened.file)
-        joined = connections(opened.file)
-        parents = tree(opened.file)
-        unit = project_unit_m(opened.file)
-        stated = statements(opened.file, said, anchor(opened.file, meshed, parents, unit))
-        placement, frame = place(stated, city_crs=request.city_crs, file_crs=request.crs, bounds=request.bounds)
-        content = IfcContent(request.source, opened.file, said, parents, joined, meshed, frame, unit)
-        return Model(
-            source=request.source,
-            kind="ifc",
-            placement=placement,
-            buildings=buildings(content),
-            storeys=storeys(content),
-            spaces=spaces(content),
-            elements=elements(content),
-            mesh=_glb(opened.file, meshed, frame.anchor),
-            issues=[*_about(opened), *meshed.issues],
-            account=_account(opened, meshed, joined),
+        try:
+            return _model(opened, path, request)
+        except RecursionError:
+            raise
+        except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+            # A number where the schema has a reference, and the like: the library hands out what is written.
+            why = first_violation(opened.file)
+            if why is None:
+                raise
+        # Past the block: nothing of the kernel's that the failed reading held lives on in a context of this error.
+        raise InputError(
+            f"breaks its schema, and could not be read: {why}",
+            where=str(path),
+            expected=f"a file that keeps to {opened.schema}",
+            code="E_INVALID",
         )
+
+
+def _model(opened: IfcSource, path: Path, request: ReadRequest) -> Model:
+    check_placements(opened.file, path)
+    said = definitions(opened.file)
+    meshed = geometry(opened.file)
+    joined = connections(opened.file)
+    parents = tree(opened.file)
+    unit = project_unit_m(opened.file)
+    stated = statements(opened.file, said, anchor(opened.file, meshed, parents, unit))
+    placement, frame = place(stated, city_crs=request.city_crs, file_crs=request.crs, bounds=request.bounds)
+    content = IfcContent(request.source, opened.file, said, parents, joined, meshed, frame, unit)
+    return Model(
+        source=request.source,
+        kind="ifc",
+        placement=placement,
+        buildings=buildings(content),
+        storeys=storeys(content),
+        spaces=spaces(content),
+        elements=elements(content),
+        mesh=_glb(opened.file, meshed, frame.anchor),
+        issues=[*_about(opened), *meshed.issues],
+        account=_account(opened, meshed, joined),
+    )
 
 
 def _glb(file: ifcopenshell.file, meshed: Geometry, anchor: tuple[float, float, float]) -> bytes | None:

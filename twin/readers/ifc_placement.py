@@ -17,7 +17,7 @@ def check_placements(file: ifcopenshell.file, path: Path) -> None:
     for placement in file.by_type("IfcLocalPlacement"):
         try:
             ifcopenshell.util.placement.get_axis2placement(placement.RelativePlacement)
-        except (AttributeError, TypeError, ValueError):  # no axes, no point, no three numbers
+        except (AssertionError, AttributeError, TypeError, ValueError):  # no axes, no point, no three numbers
             raise InputError(
                 "a placement has no axes with three numbers a point",
                 where=f"{path} #{placement.id()}",
