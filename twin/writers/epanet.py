@@ -83,6 +83,8 @@ class _Writer:
             self.notes.append("no reservoir or tank: EPANET will refuse to run it")
         flat = sum(inp.level_of(node) is None and "head_m" not in node.properties for node in self.nodes)
         self._note(flat, "nodes without a level: 0 m taken")
+        shut = sum(node.kind is NodeKind.VALVE and inp.is_shut(node) for node in others)
+        self._note(shut, "closed valves at nodes: EPANET has valves as links only, so water passes them in the file")
         emitters = [node for node in others if "emitter_coefficient" in node.properties]
         return [
             *section("JUNCTIONS", "name\televation\tdemand\tpattern", map(self._junction, others)),

@@ -98,9 +98,9 @@ def number(value: float) -> str:
     return format(value, ".12g")
 
 
-def is_shut(link: Link) -> bool:
-    """Say whether a link's status lets nothing through."""
-    return (link.status or "").strip().lower() in SHUT
+def is_shut(asset: Node | Link) -> bool:
+    """Say whether the status of a valve or pipe lets nothing through."""
+    return (asset.status or "").strip().lower() in SHUT
 
 
 def is_out_of_use(link: Link) -> bool:

@@ -188,6 +188,19 @@ def test_what_is_shut_or_out_of_use_is_closed_in_the_engine(tmp_path, status):
     assert {link.name: link.status for link in back.links} == dict.fromkeys(("pipe", "valve", "pump"), "closed")
 
 
+def test_closed_valve_at_a_node_which_the_engine_cannot_have_is_told():
+    kinds = NodeKind.RESERVOIR, NodeKind.VALVE
+    nodes = [
+        Node(f"n:node:{kind}", kind.value, System.WATER, kind, Point(x, 0), invert_m=5.0, status="closed")
+        for x, kind in enumerate(kinds)
+    ]
+    link = Link("n:link:1", "1", System.WATER, LinkKind.PIPE, LineString([(0, 0), (1, 0)]), nodes[0].id, nodes[1].id)
+    written = epanet.write(Model("n", "gis", PLACED, nodes=nodes, links=[link]))
+    assert [note for note in written.notes if "closed" in note] == [
+        "1 closed valves at nodes: EPANET has valves as links only, so water passes them in the file"
+    ]
+
+
 def test_a_network_of_another_source_runs_in_the_engine(tmp_path):
     nodes = [
         Node("n:node:a", "源", System.WATER, NodeKind.RESERVOIR, Point(0, 0), ground_m=50.0),
