@@ -52,7 +52,7 @@ def _rebuild(kind: type[ChengmaiError], what: str, where: str, expected: str, co
 class InputError(ChengmaiError):
     """A file or value that cannot be used.
 
-    Codes of files: E_MISSING, E_EMPTY, E_TRUNCATED, E_ENCODING, E_FORMAT, E_SCHEMA, E_TIMEOUT.
+    Codes of files: E_MISSING, E_EMPTY, E_TRUNCATED, E_ENCODING, E_FORMAT, E_SCHEMA, E_INVALID, E_TIMEOUT.
     """
 
     default_code = "E_INPUT"
