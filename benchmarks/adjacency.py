@@ -16,7 +16,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from twin.network.adjacency import near
+from twin.effects.adjacency import near
 
 CLEARANCE_M = 5.0
 _SPACING_M = 20.0

@@ -26,12 +26,12 @@ import shapely
 from shapely import LineString, Point
 
 from twin.asset import AssetId, Link, LinkKind, System
+from twin.audit.audit import audit
+from twin.audit.findings import Check
+from twin.audit.networks import file_network
+from twin.audit.subject import tables
 from twin.model import Decision, Model, Placement
-from twin.network.audit import audit
-from twin.network.audited import file_network
-from twin.network.findings import Check
 from twin.network.repair import repaired
-from twin.network.subject import tables
 
 DATA = Path(os.environ.get("CHENGMAI_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 SEWERS = DATA / "networks" / "gis" / "RutlandCity_lines.geojson"

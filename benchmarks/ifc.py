@@ -30,7 +30,7 @@ import ifcopenshell.geom
 import ifcopenshell.util.element
 
 from twin.model import Model, ReadRequest
-from twin.readers.ifc_file import quiet_stdout
+from twin.readers.ifc.file import quiet_stdout
 from twin.workers import read
 
 FILES = (

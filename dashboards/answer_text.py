@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from twin.asset import Basis
-from twin.network.adjacency import Candidate, GasReach
-from twin.network.cascade import Cascade
+from twin.effects.adjacency import Candidate, GasReach
+from twin.effects.cascade import Cascade
+from twin.effects.impact import Impact, ValveToClose
+from twin.effects.surroundings import Affected
 from twin.network.graph import GRAVITY
-from twin.network.impact import Impact, ValveToClose
-from twin.network.surroundings import Affected
 from twin.trace import Answer, Closure, Loss, Profile, Question, Ring
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from shapely.geometry.base import BaseGeometry
 
 from dashboards.overlay import Mark, Role
 from twin.asset import AssetId
-from twin.network.adjacency import Candidate, GasReach
-from twin.network.cascade import Cascade
-from twin.network.impact import Impact, ValveToClose
-from twin.network.surroundings import Affected
+from twin.effects.adjacency import Candidate, GasReach
+from twin.effects.cascade import Cascade
+from twin.effects.impact import Impact, ValveToClose
+from twin.effects.surroundings import Affected
 from twin.trace import Answer, Closure, Loss, Valve
 
 PRIME = "′"  # the ring behind: 1′ is closed where 1 sticks

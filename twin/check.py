@@ -25,7 +25,7 @@ def check(path: Path, *, ids: Path | None = None, rules: bool = False, timeout_s
     """Check the IFC file at `path`, each check for `timeout_s` at most.
 
     `rules` adds the schema's WHERE rules, which take minutes on a large model. Raises InputError where the file or
-    the IDS cannot be used (codes of `twin.readers.ifc_file.open_ifc` and `twin.check_ids.open_ids`), where a check
+    the IDS cannot be used (codes of `twin.readers.ifc.file.open_ifc` and `twin.check_ids.open_ids`), where a check
     takes too long (E_TIMEOUT) or its process dies (E_CRASH), and UnavailableError where ifctester is not installed.
     """
     if ids is not None:

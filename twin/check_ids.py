@@ -12,7 +12,7 @@ from xml.etree.ElementTree import ParseError
 from xmlschema.exceptions import XMLSchemaException
 
 from twin.errors import InputError, UnavailableError
-from twin.readers.ifc_file import open_ifc
+from twin.readers.ifc.file import open_ifc
 
 if TYPE_CHECKING:
     from ifctester.ids import Ids
@@ -63,7 +63,7 @@ class IdsCheck:
 def check_ids(path: Path, *, ids_path: Path) -> IdsCheck:
     """Hold the file at `path` against the IDS at `ids_path` with ifctester.
 
-    Raises what `open_ids` and `twin.readers.ifc_file.open_ifc` raise.
+    Raises what `open_ids` and `twin.readers.ifc.file.open_ifc` raise.
     """
     specifications = open_ids(ids_path)
     opened = open_ifc(path)  # the report reads on in it

@@ -10,7 +10,7 @@ from typing import Any
 
 import ifcopenshell.validate
 
-from twin.readers.ifc_file import open_ifc
+from twin.readers.ifc.file import open_ifc
 
 SHOWN = 100
 """Errors that a summary names one by one."""
@@ -53,7 +53,7 @@ class SchemaCheck:
 def check_schema(path: Path, *, rules: bool = False) -> SchemaCheck:
     """Hold the file at `path` against its schema with ifcopenshell's validator; `rules` adds the slow WHERE rules.
 
-    Raises InputError as `twin.readers.ifc_file.open_ifc` does.
+    Raises InputError as `twin.readers.ifc.file.open_ifc` does.
     """
     opened = open_ifc(path)
     logger = ifcopenshell.validate.json_logger()

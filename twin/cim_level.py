@@ -18,11 +18,11 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from twin import records
 from twin.asset import AssetId
 from twin.buildings import stands_for
 from twin.errors import SettingsError
 from twin.model import Decision
+from twin.store import records
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
-from twin import city_file, geopackage, history, records, sources, valves
 from twin import crs as reference
-from twin import placing as placings
 from twin.asset import Asset, AssetId, Node, System
-from twin.city_file import city_crs
 from twin.errors import CrsError, InputError, UnknownError
 from twin.model import Decision, Model
 from twin.network import ValveState
-from twin.placing import Placing
-from twin.sources import Given, Mesh, SourceRow
-from twin.zoning import zone_nodes
+from twin.store import file as city_file
+from twin.store import geopackage, history, placings, records, sources, valves
+from twin.store.file import city_crs
+from twin.store.placings import Placing
+from twin.store.sources import Given, Mesh, SourceRow
+from twin.store.zoning import zone_nodes
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
-    from twin.network.joints import Joint
+    from twin.model import Joint
 
 __all__ = ["City", "Mesh", "SourceRow", "Stored", "city_crs"]
 
@@ -54,7 +54,7 @@ class City:
 
     Readers see the city before or after a replace, never between, and are not held up by it (write-ahead log). While
     a process has a city open it must not open the same file through GDAL (pyogrio, geopandas); see
-    `twin.geopackage.frame`. Other processes, QGIS among them, may.
+    `twin.store.geopackage.frame`. Other processes, QGIS among them, may.
     """
 
     def __init__(

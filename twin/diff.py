@@ -14,11 +14,11 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from twin import records
 from twin.asset import Asset, AssetId, Element
 from twin.matching import GEOMETRIES, MATCH_M, REFERENCES, Match, geometry_of, kind_of, matched
 from twin.model import Model
 from twin.shape import Shape, shapes
+from twin.store import records
 
 __all__ = ["MATCH_M", "MOVED_M", "Change", "Difference", "Item", "Pair", "difference"]
 

@@ -12,7 +12,7 @@ from twin.asset import AssetId, System
 from twin.city import City
 from twin.model import Decision, Issue, Model
 from twin.readers.gis import with_ends
-from twin.sources import SourceRow
+from twin.store.sources import SourceRow
 
 
 def entering(city: City, model: Model, digest: str, tolerance_m: float | None) -> Model:

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twin import records
 from twin.errors import InputError, UnknownError
 from twin.model import Decision, Model
+from twin.store import records
 from twin.writers import HEIGHTS, cityjson, epanet, geojson, survey, swmm, tiles3d
 from twin.writers.format import Format
 from twin.writers.glb import placed
@@ -20,7 +20,7 @@ from twin.writers.output import whole_copy, whole_file, whole_folder
 
 if TYPE_CHECKING:
     from twin.city import City
-    from twin.sources import SourceRow
+    from twin.store.sources import SourceRow
 
 MODELS = "models.json"
 """The list of the models in a folder of GLB files."""

@@ -17,13 +17,13 @@ from typing import Self
 from twin import crs as reference
 from twin.asset import System
 from twin.city import City, Stored
+from twin.effects.joints import joints
 from twin.entry import entering
 from twin.errors import BusyError, InputError
-from twin.model import ColumnMapping, Model, ReadRequest
-from twin.network.joints import Joint, joints
+from twin.model import ColumnMapping, Joint, Model, ReadRequest
 from twin.readers import reader_for
 from twin.receipt import Receipt, receipt, refusal
-from twin.sources import Given, SourceRow
+from twin.store.sources import Given, SourceRow
 from twin.workers import Outcome, Workers, read
 
 ISOLATED = frozenset(("ifc",))
@@ -277,7 +277,7 @@ class _Loading:
     def _refuse_twin(self, file: Path, source: str, seen: Mapping[str, Path]) -> None:
         if source in seen:
             raise InputError(f"has the name of {seen[source]}", where=str(file), expected="--as NAME", code="E_SOURCE")
-        if self._target.is_at(file):  # GDAL must not open it here: see twin.geopackage.frame
+        if self._target.is_at(file):  # GDAL must not open it here: see twin.store.geopackage.frame
             raise InputError("is the city itself", where=str(file), expected="a file to load", code="E_FORMAT")
 
     @staticmethod

@@ -99,6 +99,21 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True)
+class Joint:
+    """An element of a building model that is joined to a network node.
+
+    `distance_m` lies between the element's free port and the node, in three dimensions where both have a height.
+    `confidence` is 0 to 1; `why` says what it rests on.
+    """
+
+    node: AssetId
+    element: AssetId
+    distance_m: float
+    confidence: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """One file as read. `mesh` is a GLB of the geometry in its local frame, every vertex tagged with its element.
 

@@ -11,38 +11,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import shapely
 
 from twin import crs as reference
-from twin import geopackage
 from twin.errors import InputError
-from twin.geopackage import Table
 from twin.model import Decision, Model, Placement
+from twin.store.placings import Placing
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from numpy.typing import NDArray
 
     from twin.city import City, Stored
 
-PLACINGS = Table(
-    "placings",
-    (
-        ("source", "TEXT NOT NULL"),
-        ("decided", "TEXT NOT NULL"),
-        ("by", "TEXT NOT NULL"),
-        ("why", "TEXT NOT NULL"),
-        ("origin", "TEXT NOT NULL"),
-        ("rotation_deg", "DOUBLE NOT NULL"),
-        ("crs", "TEXT NOT NULL"),
-        ("stated", "TEXT NOT NULL"),
-    ),
-    indexed=("source",),
-)
-"""Decisions as they were taken, none ever removed; the last one of a source holds."""
 _LEVELS = {
     "buildings": ("ground_m",),
     "storeys": ("elevation_m",),
@@ -56,25 +37,6 @@ _GEOMETRIES = {
     "links": "line",
     "zones": "area",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Placing:
-    """A person's decision where a source stands; `origin` None takes the one before back.
-
-    `origin` is easting, northing, height in `crs`, metres: of the point that the file's placement gives as its origin
-    (of an IFC model the mesh's), else of the file's own zero. `rotation_deg` is what the model's x axis makes with
-    grid east then, counter-clockwise. `stated` is the placement that the file brought.
-    """
-
-    source: str
-    decided: datetime
-    by: str
-    why: str
-    origin: tuple[float, float, float] | None
-    rotation_deg: float
-    crs: str
-    stated: Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +179,7 @@ def place(city: City, source: str, placing: Placing | None, at: datetime, by: st
     else:
         model = placed(model, placing, city.crs or placing.crs)
     stored = city.replace(model, at, path=row.path, sha256=row.sha256, given=row.given, placing=placing)
-    from twin.network.joints import joints  # noqa: PLC0415  # pandas and scipy, which no other use of a city needs
+    from twin.effects.joints import joints  # noqa: PLC0415  # pandas and scipy, which no other use of a city needs
 
     city.put_joints(joints(city))
     return stored
@@ -236,28 +198,6 @@ def as_stated(city: City, source: str) -> Model:
         origin = motion.points(np.array([model.placement.origin]))[0]
         stated = replace(stated, origin=tuple(float(value) for value in origin))
     return moved(model, motion, stated)
-
-
-def find(db: sqlite3.Connection, source: str) -> Placing | None:
-    """Return the last decision about `source`, None where there never was one."""
-    names = [name for name, _ in PLACINGS.columns]
-    listed = ", ".join(f'"{name}"' for name in names)
-    query = f"SELECT {listed} FROM placings WHERE source = ? ORDER BY fid DESC LIMIT 1"  # noqa: S608  # our names
-    row = db.execute(query, (source,)).fetchone()
-    if row is None:
-        return None
-    values: dict[str, Any] = dict(zip(names, row, strict=True))
-    values["origin"] = msgspec.json.decode(values["origin"])
-    values["stated"] = msgspec.json.decode(values["stated"])
-    return msgspec.convert(values, Placing, strict=False)
-
-
-def write(db: sqlite3.Connection, placing: Placing) -> None:
-    """Add a decision, inside the caller's transaction."""
-    origin, stated = (msgspec.json.encode(part).decode() for part in (placing.origin, placing.stated))
-    row = (placing.source, placing.decided.isoformat(), placing.by, placing.why, origin, placing.rotation_deg)
-    geopackage.insert(db, PLACINGS, [(*row, placing.crs, stated)])
-    geopackage.note_contents(db, PLACINGS, placing.decided)
 
 
 def _is_of(placement: Placement, placing: Placing) -> bool:

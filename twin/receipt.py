@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from twin import records
 from twin.model import Issue, Model, Placement
+from twin.store import records
 
 
 @dataclass(frozen=True, slots=True)

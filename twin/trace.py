@@ -103,7 +103,7 @@ class Answer:
 
     `length_m` is the length of `links`, None where there is no path. `direction` says whether the flow that the answer
     follows is the files' own (stated) or by the way from the nearest source (inferred); None: it follows none.
-    `detail` is the question's own: Closure, Loss, Ring, Profile, or what `twin.network.impact`, `adjacency` and
+    `detail` is the question's own: Closure, Loss, Ring, Profile, or what `twin.effects.impact`, `adjacency` and
     `cascade` return.
     """
 
@@ -253,16 +253,16 @@ class _Telling:
     def touched(self, stuck: Sequence[str], more: dict[str, Any]) -> Answer:
         """Ask the questions that look beyond the network, at buildings and neighbours; loaded when first asked."""
         if self.question is Question.IMPACT:
-            from twin.network.impact import impact  # noqa: PLC0415  # they need every layer of the city
+            from twin.effects.impact import impact  # noqa: PLC0415  # they need every layer of the city
 
             detail: Any = impact(self.city, self.network, self.asset, stuck=stuck, **more)
             return self._named(detail.unsupplied_nodes, detail.unsupplied_links, detail)
         if self.question is Question.ADJACENCY:
-            from twin.network.adjacency import gas_reach  # noqa: PLC0415  # as above
+            from twin.effects.adjacency import gas_reach  # noqa: PLC0415  # as above
 
             detail = gas_reach(self.city, self.network, self.asset, **more)
             return self._named(detail.reach_manholes, detail.reach_links, detail)
-        from twin.network.cascade import cascade  # noqa: PLC0415  # as above
+        from twin.effects.cascade import cascade  # noqa: PLC0415  # as above
 
         detail = cascade(self.city, self.network, self.asset, **more)
         return self._named((), [each.link for each in detail.links], detail)

@@ -10,15 +10,15 @@ import typer
 
 from dashboards.settings import clock_of, settings_of
 from twin.asset import System
+from twin.audit.join import Join
 from twin.errors import ChengmaiError, InputError
-from twin.network.join import Join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from twin.network.audit import Audit
-    from twin.network.audited import Audited
+    from twin.audit.audit import Audit
+    from twin.audit.networks import Audited
 
 
 def audit(  # noqa: PLR0917  # Typer makes options of them
@@ -48,7 +48,7 @@ def audit(  # noqa: PLR0917  # Typer makes options of them
 
     A file whose map is in feet is audited in feet, --tolerance and --near too; degrees become metres.
     """
-    from twin.network.audit import audit as audit_network
+    from twin.audit.audit import audit as audit_network
 
     if not (math.isfinite(tolerance) and math.isfinite(near)):
         raise InputError("is no distance", where="--tolerance or --near", expected="metres", code="E_SETTING")
@@ -77,8 +77,8 @@ def _networks(
     files: list[Path] | None, city: Path, source: str | None, crs: str | None, system: System | None
 ) -> Iterator[Audited | ChengmaiError]:
     """Yield what is to be audited; a file that cannot be is its error, and stops no other."""
+    from twin.audit.networks import city_networks, file_network
     from twin.city import City
-    from twin.network.audited import city_networks, file_network
 
     if not files:
         with City.open(city) as opened:
@@ -121,7 +121,7 @@ def _print_table(found: Audited, seen: Audit, asked: dict[str, Any]) -> None:
 
 
 def _write(done: list[tuple[Audited, Audit]], layer: Path | None, csv: Path | None, at: datetime) -> None:
-    from twin.network.findings import write_csv, write_layer
+    from twin.audit.findings import write_csv, write_layer
 
     rows = [finding for _, seen in done for finding in seen.findings]
     if csv:

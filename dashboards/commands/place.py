@@ -17,7 +17,7 @@ from twin.errors import InputError
 if TYPE_CHECKING:
     from twin.city import City
     from twin.model import Placement
-    from twin.placing import Placing
+    from twin.store.placings import Placing
 
 _CITY = typer.Option("--city", help="City database (GeoPackage); else the setting city.file.", show_default=False)
 
@@ -69,7 +69,8 @@ class _Wanted:
 
 def _placing(city: City, source: str, wanted: _Wanted | None, *, at: datetime, by: str, why: str) -> Placing:
     """Return the decision for what is `wanted`, with None for what the placement receipt proposes."""
-    from twin.placing import Placing, as_stated
+    from twin.placing import as_stated
+    from twin.store.placings import Placing
 
     stated = as_stated(city, source).placement
     if wanted is None:

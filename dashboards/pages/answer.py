@@ -11,12 +11,12 @@ from dash.development.base_component import Component
 from dashboards.answers import Answered
 from dashboards.marks import PRIME, candidate_asset, next_ring_of
 from dashboards.pages.listing import Row, figures, listing, metres
+from twin.effects.adjacency import Candidate, GasReach
+from twin.effects.cascade import Cascade, Undermined
+from twin.effects.impact import Impact, ValveToClose
+from twin.effects.surroundings import Affected
 from twin.errors import ChengmaiError
-from twin.network.adjacency import Candidate, GasReach
-from twin.network.cascade import Cascade, Undermined
 from twin.network.graph import GRAVITY
-from twin.network.impact import Impact, ValveToClose
-from twin.network.surroundings import Affected
 from twin.trace import Question
 
 Text = Mapping[str, str]

@@ -7,10 +7,10 @@ from dataclasses import replace
 from dashboards.answer_text import SHOWN, told
 from twin.asset import AssetId, Basis, System
 from twin.buildings import Sensitive
-from twin.network.adjacency import Candidate, GasReach
-from twin.network.cascade import Cascade, Undermined
-from twin.network.impact import Impact, NextRing, ValveToClose
-from twin.network.surroundings import Affected, Within
+from twin.effects.adjacency import Candidate, GasReach
+from twin.effects.cascade import Cascade, Undermined
+from twin.effects.impact import Impact, NextRing, ValveToClose
+from twin.effects.surroundings import Affected, Within
 from twin.network.trace import RestsOn
 from twin.trace import Answer, Question
 

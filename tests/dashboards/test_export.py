@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from dashboards.commands import export as command
-from tests.twin.test_epanet import SMALL
+from tests.twin.readers.test_epanet import SMALL
 from twin.city import City
 from twin.errors import InputError
 from twin.model import ReadRequest

@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from dashboards.commands import load as command
-from tests.twin.test_epanet import SMALL
+from tests.twin.readers.test_epanet import SMALL
 
 app = typer.Typer()
 app.command("load")(command.load)

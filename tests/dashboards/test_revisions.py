@@ -13,7 +13,7 @@ from dashboards.settings import SettingsSource
 from sensors.device import Device, DeviceId, Point
 from sensors.operations import connect
 from sensors.registry import Registry
-from tests.twin.test_epanet import SMALL
+from tests.twin.readers.test_epanet import SMALL
 from twin.asset import AssetId, Element, System
 from twin.city import City
 from twin.errors import InputError, UnknownError

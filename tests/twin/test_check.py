@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from dashboards.cli import app
 from sample_models import __file__ as sample_models
-from tests.twin.test_ifc import Small, read
+from tests.twin.readers.test_ifc import Small, read
 from twin.check import check
 from twin.check_ids import check_ids
 from twin.check_schema import check_schema

@@ -13,7 +13,6 @@ import pyogrio
 import pytest
 import shapely
 
-from twin import geopackage
 from twin.asset import (
     Building,
     Element,
@@ -31,6 +30,7 @@ from twin.asset import (
 from twin.city import City
 from twin.errors import BusyError, CrsError, InputError, UnavailableError, UnknownError
 from twin.model import Decision, Issue, Model, Placement
+from twin.store import geopackage
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PLACED = Placement(Decision.PLACED, "test", "EPSG:4549", origin=(500_000.0, 3_300_000.0, 5.0), rotation_deg=30.0)

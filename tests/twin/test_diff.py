@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ifcopenshell.util.unit import calculate_unit_scale
 
+from tests.twin.readers.test_epanet import SMALL
 from tests.twin.test_city import PLACED
-from tests.twin.test_epanet import SMALL
 from twin.asset import Element, Link, LinkKind, Node, NodeKind, System, asset_id
 from twin.diff import Difference, difference
 from twin.matching import MATCH_M, Match
 from twin.model import Model, ReadRequest
 from twin.readers.epanet import EpanetReader
-from twin.readers.ifc import IfcReader
+from twin.readers.ifc.reader import IfcReader
 from twin.writers.glb import Surface, glb
 
 

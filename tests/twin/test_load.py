@@ -18,7 +18,7 @@ import pyogrio
 import pytest
 import shapely
 
-from tests.twin.test_epanet import SMALL
+from tests.twin.readers.test_epanet import SMALL
 from twin import load as loading
 from twin import workers
 from twin.asset import System

@@ -13,15 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
+from tests.twin.readers.test_epanet import SMALL
 from tests.twin.test_city import NOW, PLACED, everything
-from tests.twin.test_epanet import SMALL
 from twin import crs as reference
 from twin import placing as placings
 from twin.city import City
 from twin.errors import InputError
 from twin.load import load
 from twin.model import Decision, Model, Placement, Proposal, Repair, RepairAction
-from twin.placing import Motion, Placing, moved, place
+from twin.placing import Motion, moved, place
+from twin.store.placings import Placing
 
 ANCHOR = (10.0, 20.0, 1.0)
 QUARANTINED = Placement(

@@ -27,7 +27,8 @@ class Reach:
 
     `from_level_m` and `to_level_m` are inverts (drainage) or axis levels (pressure networks) as the file has them,
     `from_top_m` and `to_top_m` the crown above an invert; `diameter_m` is the inside height. `slope` is its
-    fall along the way (metres a metre, negative: it rises). `with_the_link`: the way goes from the link's start to its end.
+    fall along the way (metres a metre, negative: it rises). `with_the_link`: the way goes from the link's start to its
+    end.
     """
 
     link: AssetId

@@ -16,8 +16,8 @@ from twin.readers import columns, reader_for
 from twin.readers.layers import Layer, open_layers
 from twin.readers.mapping import LENGTHS, MEANINGS, UNITS, mapping_text
 from twin.readers.rows import Reading, Rows
-from twin.readers.survey_class import named
-from twin.readers.survey_sheets import Sheet, open_sheets, partner
+from twin.readers.survey.classes import named
+from twin.readers.survey.sheets import Sheet, open_sheets, partner
 
 _SAMPLES = 3
 _SAMPLE_LENGTH = 40

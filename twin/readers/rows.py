@@ -13,10 +13,11 @@ import shapely
 from twin.asset import Attribute, Building, Link, Node, System, Zone
 from twin.errors import InputError
 from twin.model import Issue, LayerColumns, ReadRequest
-from twin.readers import columns, survey_class
+from twin.readers import columns
 from twin.readers.layers import Layer
 from twin.readers.mapping import UNITS
-from twin.readers.survey_class import Class
+from twin.readers.survey import classes as survey_class
+from twin.readers.survey.classes import Class
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

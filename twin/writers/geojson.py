@@ -18,8 +18,8 @@ import numpy as np
 import shapely
 
 from twin import crs as crs_of
-from twin import records
 from twin.model import Model
+from twin.store import records
 from twin.writers import HEIGHTS
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from twin import norms
 from twin.asset import AssetId, Link, LinkKind, Node, NodeKind, System
 from twin.model import Model
-from twin.readers.survey_class import classes
+from twin.readers.survey.classes import classes
 from twin.writers import inp
 
 POINT_HEAD = ("Exp_No", "Map_No", "X", "Y", "High", "Feature", "Subsid", "WellDeep", "Belong", "MDate", "UStatus")

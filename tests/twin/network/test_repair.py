@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from shapely import LineString, Point
 
 from twin.asset import AssetId, Basis, Link, LinkKind, Node, NodeKind, System
+from twin.audit.audit import audit
+from twin.audit.findings import Check
+from twin.audit.subject import tables
 from twin.model import Decision, Model, Placement, ReadRequest, RepairAction
-from twin.network.audit import audit
-from twin.network.findings import Check
 from twin.network.repair import repaired
-from twin.network.subject import tables
 from twin.readers.gis import GisReader
 
 TOLERANCE_M = 0.05

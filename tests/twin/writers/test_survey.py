@@ -13,7 +13,7 @@ from shapely import LineString, Point
 from twin.asset import Link, LinkKind, Node, NodeKind, System
 from twin.model import Decision, Model, Placement, ReadRequest
 from twin.readers import columns
-from twin.readers.survey import SurveyReader
+from twin.readers.survey.reader import SurveyReader
 from twin.writers import survey
 
 CRS = "EPSG:4549"

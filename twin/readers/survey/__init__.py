@@ -1,0 +1,1 @@
+"""Survey tables of underground pipes (CJJ 61)."""
