@@ -23,15 +23,17 @@ class Decision(StrEnum):
 class Proposal:
     """Where a model that is not placed would stand if `why` is right, for a person to accept.
 
-    `origin` is easting, northing, height of the mesh's origin in `crs` (the city's, where it has one), metres;
-    `rotation_deg` turns the model's x axis counter-clockwise from that CRS's grid east. `why` is one line that says
-    what would be read otherwise than the file states it.
+    `origin` is easting, northing, height of the mesh's origin in `crs`, metres; `rotation_deg` turns the model's x
+    axis counter-clockwise from that CRS's grid east. `why` is one line that says what would be read otherwise than the
+    file states it. `crs` is the city's where it has one; a model that this city cannot hold has its own, and `in_city`
+    is false: it is right there, and belongs into another city.
     """
 
     origin: tuple[float, float, float]
     rotation_deg: float
     crs: str
     why: str
+    in_city: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,10 @@ def receipt_text(receipt: Receipt) -> str:
             lines.append(f"  repaired: {done} (table repairs; --no-repair loads as found)")
         lines += [f"  {why}" for why in (*receipt.placement.contradictions, *receipt.notes)]
         if proposal := receipt.placement.proposal:
-            lines.append(f"  proposed: {proposal.why} (accept it with `chengmai place {receipt.source} --accept`)")
+            accept = f"accept it with `chengmai place {receipt.source} --accept`"
+            e, n, h = proposal.origin
+            beyond = f"not in this city: ({e:.3f}, {n:.3f}, {h:.3f}) in {proposal.crs}"
+            lines.append(f"  proposed: {proposal.why} ({accept if proposal.in_city else beyond})")
     mark = "" if receipt.refused else "  "
     lines += [f"{mark}{issue.code} {issue.message}" for issue in receipt.errors[:_SHOWN_ISSUES]]
     if len(receipt.errors) > _SHOWN_ISSUES:

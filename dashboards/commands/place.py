@@ -78,6 +78,10 @@ def _placing(city: City, source: str, wanted: _Wanted | None, *, at: datetime, b
             raise InputError(
                 "nothing is proposed", where=source, expected="--origin E,N[,H] [--rotation DEG]", code="E_PLACEMENT"
             )
+        if not proposal.in_city:
+            raise InputError(
+                "stands outside this city", where=source, expected="a city of its own, or --origin", code="E_PLACEMENT"
+            )
         reason = why or proposal.why
         return Placing(source, at, by, reason, proposal.origin, proposal.rotation_deg, proposal.crs, stated)
     crs = wanted.crs or city.crs

@@ -139,7 +139,20 @@ def test_a_model_of_another_country_is_not_proposed_here_by_changing_crs_and_uni
     """Karlsruhe in Gauss-Krüger zone 3, its Scale inverted: read in centimetres it would fit Luxembourg's own grid."""
     karlsruhe = conversion(crs="EPSG:31467", easting=3_458_715.92, northing=5_439_966.65, scale=1000.0)
     placement, _ = decide(karlsruhe, city="EPSG:2169", unit=0.001)
-    assert (placement.decision, placement.proposal) == (Decision.QUARANTINED, None)
+    assert placement.decision is Decision.QUARANTINED
+    assert placement.proposal.crs == "EPSG:31467"
+    assert placement.proposal.origin[:2] == pytest.approx((3_458_715.92, 5_439_966.65), abs=1e-6)
+    assert not placement.proposal.in_city
+
+
+def test_a_sound_model_of_another_country_says_where_it_stands_there():
+    karlsruhe = conversion(crs="EPSG:25832", easting=458_657.0, northing=5_438_232.0, **heading(30))
+    placement, frame = decide(karlsruhe, city=GK)
+    assert placement.decision is Decision.QUARANTINED
+    assert placement.proposal.origin == pytest.approx((458_657.0, 5_438_232.0, 6.5))
+    assert (placement.proposal.crs, placement.proposal.in_city) == ("EPSG:25832", False)
+    assert placement.proposal.rotation_deg == pytest.approx(30)
+    assert frame.origin == (0.0, 0.0, 0.0), "and keeps its own coordinates here"
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

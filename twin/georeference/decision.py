@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from twin import crs as crs_of
 from twin.georeference.reading import convergence_deg, unit_m
-from twin.georeference.repair import repaired, suggested
+from twin.georeference.repair import proposed, suggested
 from twin.georeference.rivals import disagreement, listed, rivals
 from twin.georeference.statements import LARGE_M, MapConversion, Statements
 from twin.georeference.verdict import City, Verdict, judge
@@ -59,7 +59,7 @@ def place(
     if contradictions:
         # A caller's CRS that does not fit is no contradiction of the file's own.
         decision = Decision.UNPLACED if conversion.entity == CALLER else Decision.QUARANTINED
-        proposal = repaired(statements, conversion, city)
+        proposal = proposed(statements, conversion, city)
         return _kept(
             statements, decision, conversion.entity, contradictions, level=level, others=others, proposal=proposal
         )

@@ -45,6 +45,23 @@ def repaired(statements: Statements, conversion: MapConversion, city: City) -> P
     return _proposal(verdict, why)
 
 
+def proposed(statements: Statements, conversion: MapConversion, city: City) -> Proposal | None:
+    """Return where a model may stand that cannot stand in `city` as `conversion` says; None where nowhere.
+
+    What is sound by itself and merely far from a city without declared bounds is left where it says; else a reading
+    that fits the city is sought, and last one that fits the model's own CRS.
+    """
+    far = City()
+    sound = city.crs is not None and not judge(statements, conversion, far).contradictions
+    if sound and city.bounds is None:
+        return replace(_proposal(judge(statements, conversion, far), "as the file states it"), in_city=False)
+    found = repaired(statements, conversion, city)
+    if found is None and city.crs is not None and not sound:
+        own = repaired(statements, conversion, far)
+        return None if own is None else replace(own, in_city=False)
+    return found
+
+
 def suggested(statements: Statements, conversion: MapConversion | None, city: City) -> Proposal | None:
     """Return where a model whose statements name no CRS may stand: in the city's CRS, or at the site's latitude."""
     found = None if conversion is None else repaired(statements, conversion, city)

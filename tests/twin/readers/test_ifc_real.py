@@ -185,5 +185,14 @@ class TestTheEighteen:
         placements = {name: receipt["placement"] for name, receipt in receipts.items() if name.startswith("georef_")}
         assert placements.pop("georef_duplex_epset_on_site_2x3.ifc")["crs"] == "EPSG:2169"
         for placement in placements.values():
-            assert (placement["decision"], placement["proposal"]) == ("quarantined", None)
+            assert placement["decision"] == "quarantined"
             assert placement["contradictions"]
+            assert not placement["proposal"]["in_city"], "it is told where the model stands by itself"
+        assert {name: placement["proposal"]["crs"] for name, placement in placements.items()} == {
+            "georef_gk_scale_inverted_4x3.ifc": "EPSG:31467",
+            "georef_pcert_bridge_mm_crs_4.ifc": "EPSG:32760",
+            "georef_revit_mm_eastings_4.ifc": "EPSG:28992",
+            "georef_us_survey_foot_4x3.ifc": "EPSG:32616",
+            "georef_utm_4x3.ifc": "EPSG:25832",
+            "georef_wkt_compound_4x3.ifc": "EPSG:3065",
+        }
