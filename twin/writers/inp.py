@@ -92,8 +92,8 @@ def section(name: str, columns: str, rows: Iterable[Row]) -> list[str]:
 def number(value: float) -> str:
     """Return a number with twelve significant digits.
 
-    >>> number(0.1 + 0.2), number(12 * 0.0254 / 0.0254), number(3350177.7410001)
-    ('0.3', '12', '3350177.7410001')
+    >>> number(0.1 + 0.2), number(12 * 0.0254 / 0.0254), number(3350177.74101)
+    ('0.3', '12', '3350177.74101')
     """
     return format(value, ".12g")
 
