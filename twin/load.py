@@ -243,7 +243,7 @@ class _Loading:
         waiting: dict[Future[tuple[Outcome, float]], tuple[int, _Job]] = {}
         with ThreadPoolExecutor(workers) as threads:
             try:
-                for index, job in self._jobs(named):
+                for index, job in self._in_order(list(self._jobs(named))):
                     self._begin(job)
                     if job.kind in ISOLATED:
                         waiting[threads.submit(self._timed, self._pool.read, job)] = index, job
@@ -259,6 +259,12 @@ class _Loading:
                 self._pool.kill()
                 raise
         return [self._receipts[index] for index in sorted(self._receipts)]
+
+    def _in_order(self, jobs: list[tuple[int, _Job]]) -> Iterator[tuple[int, _Job]]:
+        """Yield as given until the city has a CRS, then the largest isolated file first: no worker idles at the end."""
+        while jobs and self._target.crs is None:
+            yield jobs.pop(0)
+        yield from sorted(jobs, key=lambda each: -each[1].file.stat().st_size if each[1].kind in ISOLATED else 0)
 
     def _jobs(self, named: Sequence[tuple[Path, str]]) -> Iterator[tuple[int, _Job]]:
         """Yield the files that some reader knows; the others get their receipt here."""

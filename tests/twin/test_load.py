@@ -214,10 +214,10 @@ def test_progress_tells_each_beginning_and_each_receipt(tmp_path: Path, town: Pa
     steps: list[Progress] = []
     load([town, tmp_path / "none.inp"], tmp_path / "c.gpkg", at=NOW, progress=steps.append)
     assert [(step.file.name, step.receipt is not None, step.done) for step in steps] == [
-        ("town.inp", False, 0),
-        ("town.inp", True, 1),
-        ("none.inp", True, 2),
-    ]
+        ("none.inp", True, 1),
+        ("town.inp", False, 1),
+        ("town.inp", True, 2),
+    ], "what cannot be read is told before the others are begun"
 
 
 def test_system_of_the_caller_decides(tmp_path: Path, data: Path) -> None:
