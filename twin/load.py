@@ -222,6 +222,11 @@ class _Target:
             self._city.close()
 
 
+def _largest_isolated_first(known: tuple[int, Path, str, str]) -> int:
+    _, file, _, kind = known
+    return -file.stat().st_size if kind in ISOLATED else 0
+
+
 class _Loading:
     """One run of `load`: what is asked of the readers, what waits, what is through."""
 
@@ -243,7 +248,7 @@ class _Loading:
         waiting: dict[Future[tuple[Outcome, float]], tuple[int, _Job]] = {}
         with ThreadPoolExecutor(workers) as threads:
             try:
-                for index, job in self._in_order(list(self._jobs(named))):
+                for index, job in self._jobs(named):
                     self._begin(job)
                     if job.kind in ISOLATED:
                         waiting[threads.submit(self._timed, self._pool.read, job)] = index, job
@@ -260,14 +265,16 @@ class _Loading:
                 raise
         return [self._receipts[index] for index in sorted(self._receipts)]
 
-    def _in_order(self, jobs: list[tuple[int, _Job]]) -> Iterator[tuple[int, _Job]]:
-        """Yield as given until the city has a CRS, then the largest isolated file first: no worker idles at the end."""
-        while jobs and self._target.crs is None:
-            yield jobs.pop(0)
-        yield from sorted(jobs, key=lambda each: -each[1].file.stat().st_size if each[1].kind in ISOLATED else 0)
-
     def _jobs(self, named: Sequence[tuple[Path, str]]) -> Iterator[tuple[int, _Job]]:
-        """Yield the files that some reader knows; the others get their receipt here."""
+        """Yield as given until the city has a CRS, then the largest isolated file first: no worker idles at the end."""
+        known = list(self._known(named))
+        while known and self._target.crs is None:
+            yield self._job(*known.pop(0))
+        for each in sorted(known, key=_largest_isolated_first):
+            yield self._job(*each)
+
+    def _known(self, named: Sequence[tuple[Path, str]]) -> Iterator[tuple[int, Path, str, str]]:
+        """Yield number, file, source and kind of what some reader knows; the others get their receipt here."""
         seen: dict[str, Path] = {}
         for index, (file, source) in enumerate(named):
             try:
@@ -277,8 +284,12 @@ class _Loading:
                 self._done(index, file, refusal(file, source, "", error))
             else:
                 seen[source] = file
-                request = dataclasses.replace(self._request, source=source, city_crs=self._target.crs)
-                yield index, _Job.of(file, kind, request, self._target.newest(source))
+                yield index, file, source, kind
+
+    def _job(self, index: int, file: Path, source: str, kind: str) -> tuple[int, _Job]:
+        """Return the job as the city stands now: what was read before may have given it a CRS."""
+        request = dataclasses.replace(self._request, source=source, city_crs=self._target.crs)
+        return index, _Job.of(file, kind, request, self._target.newest(source))
 
     def _refuse_twin(self, file: Path, source: str, seen: Mapping[str, Path]) -> None:
         if source in seen:
