@@ -361,10 +361,11 @@ def decode(blob: bytes | None) -> BaseGeometry | None:
     >>> [decode(blob) for blob in encode(np.array([Point(1, 2), None]), 4549)]
     [<POINT (1 2)>, None]
     """
-    if blob is None:
-        return None
-    envelope = _ENVELOPE_BYTES[(blob[3] >> 1) & 0b111]
-    return shapely.from_wkb(blob[8 + envelope :])
+    return shapely.from_wkb(_wkb(blob))
+
+
+def _wkb(blob: bytes | None) -> bytes | None:
+    return None if blob is None else blob[8 + _ENVELOPE_BYTES[(blob[3] >> 1) & 0b111] :]
 
 
 def frame(
@@ -390,8 +391,8 @@ def frame(
     plain = pd.DataFrame(series)
     if not table.geometry:
         return plain
-    bodies = [None if blob is None else blob[8 + _ENVELOPE_BYTES[(blob[3] >> 1) & 0b111] :] for blob in columns[-1]]
-    return gpd.GeoDataFrame(plain, geometry=shapely.from_wkb(np.array(bodies, dtype=object)), crs=crs)
+    bodies = np.array([_wkb(blob) for blob in columns[-1]], dtype=object)
+    return gpd.GeoDataFrame(plain, geometry=shapely.from_wkb(bodies), crs=crs)
 
 
 def _dtype(kind: str, values: Sequence[Any]) -> str:
