@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from shapely import MultiPolygon, Polygon, STRtree
 
 from twin.asset import Building, Link, System
+from twin.buildings import COVERED
 from twin.model import Model
 from twin.writers import HEIGHTS, globe
 from twin.writers.features import described
@@ -31,8 +32,6 @@ from twin.writers.solids import Triangles, extruded, tubes
 TILESET = "tileset.json"
 MOST_BUILDINGS, MOST_LINKS = 500, 1000
 """Assets of one tile."""
-MODELLED = 0.5
-"""Share of a footprint that a model has to stand on to be a model of that building."""
 LEAST_RADIUS_M = 0.05
 """A thinner pipe would not be seen; one without a diameter is drawn so."""
 BUILDING: Colour = (0.76, 0.76, 0.74, 1.0)
@@ -143,7 +142,7 @@ class _Writer:
         models = np.array(self.modelled, dtype=object)
         of, model = STRtree(models).query(shapes, predicate="intersects")
         shared = shapely.area(shapely.intersection(shapes[of], models[model]))
-        covered = np.bincount(of, shared, len(shapes)) > MODELLED * shapely.area(shapes)
+        covered = np.bincount(of, shared, len(shapes)) > COVERED * shapely.area(shapes)
         self.said["buildings not raised: models of them stand there"] += int(covered.sum())
         self.buildings = [one for one, out in zip(self.buildings, covered.tolist(), strict=True) if not out]
 
