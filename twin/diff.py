@@ -15,7 +15,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from twin.asset import Asset, AssetId, Element
-from twin.matching import GEOMETRIES, MATCH_M, REFERENCES, Match, geometry_of, kind_of, matched
+from twin.matching import MATCH_M, REFERENCES, Match, geometry_of, kind_of, matched
 from twin.model import Model
 from twin.shape import Shape, shapes
 from twin.store import records
@@ -189,7 +189,7 @@ def _changes(old: Asset, new: Asset, known: Mapping[AssetId, AssetId]) -> Iterat
 
 
 def _is_same(name: str, before: Any, after: Any, known: Mapping[AssetId, AssetId]) -> bool:
-    if name in GEOMETRIES:  # how far it moved is told apart
+    if name in records.GEOMETRIES:  # how far it moved is told apart
         return (before is None) == (after is None)
     if name in REFERENCES:
         return bool(known.get(before, before) == after)

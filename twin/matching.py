@@ -23,10 +23,11 @@ from scipy.spatial import KDTree
 from shapely.geometry.base import BaseGeometry
 
 from twin.asset import Asset, AssetId, Building, Element, Link, Node, Space, Storey, Zone
+from twin.store import records
 
 MATCH_M = 0.5
-"""How far apart two things may stand to be one and the same on the word of their class and type: half the clearance
-that parallel pipes of one kind keep (GB 50289-2016 asks for more), and less than a door leaf."""
+"""How far apart two things may stand to be one and the same on the word of their class and type: less than
+a door leaf."""
 _CELL_M = 0.001
 _NEIGHBOURS = 8
 _GRAIN = 9
@@ -234,9 +235,7 @@ def _parent(asset: Asset, known: Mapping[AssetId, AssetId]) -> AssetId | None:
     return parent and known.get(parent, parent)
 
 
-GEOMETRIES = frozenset(("footprint", "position", "point", "line", "area"))
-"""Fields that hold geometry."""
-_UNSAID = frozenset(("id", "guid", "connects")) | GEOMETRIES | frozenset(REFERENCES)
+_UNSAID = frozenset(("id", "guid", "connects", *records.GEOMETRIES, *REFERENCES))
 
 
 def _said(asset: Asset, kind: Key) -> bytes:

@@ -17,6 +17,7 @@ import shapely
 from twin import crs as reference
 from twin.errors import InputError
 from twin.model import Decision, Model, Placement
+from twin.store import records
 from twin.store.placings import Placing
 
 if TYPE_CHECKING:
@@ -29,13 +30,6 @@ _LEVELS = {
     "storeys": ("elevation_m",),
     "nodes": ("ground_m", "invert_m"),
     "links": ("start_level_m", "end_level_m"),
-}
-_GEOMETRIES = {
-    "buildings": "footprint",
-    "elements": "position",
-    "nodes": "point",
-    "links": "line",
-    "zones": "area",
 }
 
 
@@ -100,11 +94,11 @@ def motion_of(placing: Placing, city_crs: str) -> Motion:
 def moved(model: Model, motion: Motion, placement: Placement) -> Model:
     """Return `model` after `motion`, with `placement` as its receipt; the mesh, in a local frame, stays as it is."""
     tables: dict[str, Any] = {}
-    for name in ("buildings", "storeys", "elements", "nodes", "links", "zones"):
+    for record in records.RECORDS:
+        name, field = record.table.name, record.geometry
         assets = getattr(model, name)
         changes: list[dict[str, Any]] = [{} for _ in assets]
-        if name in _GEOMETRIES and assets:
-            field = _GEOMETRIES[name]
+        if field and assets:
             geometries = _moved_geometries([getattr(asset, field) for asset in assets], motion)
             changes = [{field: geometry} for geometry in geometries]
         for level in _LEVELS.get(name, ()):
@@ -141,7 +135,7 @@ def placed(model: Model, placing: Placing, city_crs: str) -> Model:
     said = "; ".join((f"{stated.decision.value} by the file: {stated.source}", *stated.contradictions))
     placement = Placement(
         Decision.PLACED,
-        f"decided by {placing.by} on {placing.decided:%Y-%m-%d %H:%M}Z: {placing.why}",
+        f"{_decided(placing)}: {placing.why}",
         reference.label(crs),
         stated.level,
         origin if stated.origin is not None or motion.after is None else None,
@@ -201,7 +195,11 @@ def as_stated(city: City, source: str) -> Model:
 
 
 def _is_of(placement: Placement, placing: Placing) -> bool:
-    return placement.source.startswith(f"decided by {placing.by} on {placing.decided:%Y-%m-%d %H:%M}Z")
+    return placement.source.startswith(_decided(placing))
+
+
+def _decided(placing: Placing) -> str:
+    return f"decided by {placing.by} on {placing.decided:%Y-%m-%d %H:%M}Z"
 
 
 def _statement(placement: Placement) -> tuple[Any, ...]:

@@ -180,3 +180,5 @@ RECORDS = (
 NODES = next(record for record in RECORDS if record.kind is Node)
 TABLES = tuple(record.table for record in RECORDS)
 NAMES = tuple(table.name for table in TABLES)
+GEOMETRIES = frozenset(record.geometry for record in RECORDS if record.geometry)
+"""Fields that hold geometry."""

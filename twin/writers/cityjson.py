@@ -21,6 +21,7 @@ import shapely
 
 from twin.asset import Asset, Building, Element, Link, Node, Zone, ZoneKind
 from twin.model import Model
+from twin.store import records
 from twin.writers import HEIGHTS
 from twin.writers.glb import triangles_by_element
 
@@ -38,7 +39,6 @@ _CONSTRUCTIVE = (
     *("IfcBuildingElement", "IfcBuiltElement", "IfcReinforcing", "IfcTendon", "IfcShadingDevice"),
 )
 _ZONES = {ZoneKind.ROAD: "Road", ZoneKind.WATER_BODY: "WaterBody"}
-_SHAPES = frozenset(("footprint", "position", "point", "line", "area"))
 
 Ring: TypeAlias = list[int]
 Surface: TypeAlias = list[Ring]
@@ -228,7 +228,7 @@ def _attributes(asset: Asset) -> dict[str, Any]:
 
 @cache
 def _said(kind: type[Asset]) -> Sequence[str]:
-    return tuple(part.name for part in fields(kind) if part.name != "id" and part.name not in _SHAPES)
+    return tuple(part.name for part in fields(kind) if part.name != "id" and part.name not in records.GEOMETRIES)
 
 
 def _polygons(shape: BaseGeometry) -> list[list[NDArray[np.float64]]]:
