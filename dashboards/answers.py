@@ -12,14 +12,12 @@ from dashboards.city_view import CityView
 from dashboards.marks import marks_of
 from dashboards.overlay import Bounds, Ground
 from twin.asset import System
+from twin.effects.service import SERVING
 from twin.errors import InputError
 from twin.trace import Answer, Question, Tracer
 
 KEPT = 64
 """Answers kept, the one asked longest ago forgotten first: as many as a shift looks at again."""
-
-SERVING = frozenset((System.GAS, System.WATER, System.DRAINAGE, System.HEAT))
-"""Systems that buildings are connected to: an impact may be asked of one of them."""
 
 MOST_STUCK = 100
 """Valves that a question may call stuck."""

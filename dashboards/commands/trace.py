@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dashboards.settings import Settings, clock_of, settings_of
-from twin.errors import InputError
+from twin.errors import InputError, UnknownError
 from twin.network import ValveState
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def trace(  # noqa: PLR0917  # Typer makes options of them
     import msgspec
 
     from dashboards.answer_text import told
-    from dashboards.answers import SERVING
     from twin.city import City
+    from twin.effects.service import SERVING
     from twin.trace import Question, Tracer
 
     try:
@@ -113,10 +113,12 @@ def _stands_on(settings: Settings, name: str) -> tuple[str, System | None]:
     """Return what the device called `name` stands on, and its system; anything with a colon is an asset already."""
     if ":" in name:
         return name, None
-    from sensors.operations import connect
-    from sensors.registry import Registry
+    from dashboards.bindings import registry_of
 
-    device = Registry(connect(settings.operations_url())).get(name)
+    registry = registry_of(settings)  # a question makes none
+    if registry is None:
+        raise UnknownError("no such device", where=name, expected="an asset: there is no operations database")
+    device = registry.get(name)
     if device.asset is None:
         raise InputError("the device stands on no asset", where=name, expected="a device that is bound to one")
     return device.asset, device.system

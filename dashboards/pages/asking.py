@@ -9,12 +9,12 @@ from typing import Any
 from dash import ALL, Dash, Input, Output, State, html
 from dash.development.base_component import Component
 
-from dashboards.answers import SERVING
 from dashboards.pages import answer
 from dashboards.pages.sources import Sources, in_browser
 from dashboards.words import Language, words
 from sensors.device import Device
 from twin.asset import Asset, Building, Element, Link, Node, Space, Storey, System
+from twin.effects.service import SERVING
 from twin.errors import ChengmaiError
 from twin.trace import Question
 
