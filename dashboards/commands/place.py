@@ -138,7 +138,8 @@ def _lines(source: str, revision: int, placement: Placement, placing: Placing | 
     if proposal := placement.proposal:
         where = ", ".join(f"{value:.3f}" for value in proposal.origin)
         lines.append(f"  proposed: {where} in {proposal.crs}, turned {proposal.rotation_deg:.6f}°: {proposal.why}")
-        lines.append(f"  accept it with `chengmai place {source} --accept`")
+        accept = f"accept it with `chengmai place {source} --accept`"
+        lines.append(f"  {accept if proposal.in_city else 'not in this city'}")
     if placing and placing.origin is None:
         lines.append(f"  {placing.by} took the decision back on {placing.decided:%Y-%m-%d %H:%M}Z")
     return lines
