@@ -77,9 +77,9 @@ def follow(registry: Registry, city: City, source: str) -> Bindings:
     strayed = [each for each in _bound(registry.devices(), source) if each.asset not in here]
     rows = city.revisions(source)
     if not strayed or len(rows) == 1:
-        return split(strayed, {})
+        return _split(strayed, {})
     changes = difference(city.model(source, revision=rows[-2].revision), city.model(source))
-    bindings = split(strayed, changes.reidentified)
+    bindings = _split(strayed, changes.reidentified)
     registry.rebind({each.before: each.after for each in bindings.rebound})
     return bindings
 
@@ -97,7 +97,7 @@ def concerned(devices: Iterable[Device], changes: Difference) -> Bindings:
     return Bindings(follows, tuple(Lost(each.id, each.asset) for each in bound if each.asset and each.asset in gone))
 
 
-def split(strayed: Iterable[Device], renamed: Mapping[AssetId, AssetId]) -> Bindings:
+def _split(strayed: Iterable[Device], renamed: Mapping[AssetId, AssetId]) -> Bindings:
     """Tell devices whose asset is gone by whether it is there under another id."""
     rebound: list[Rebound] = []
     lost: list[Lost] = []
