@@ -48,7 +48,7 @@ class OwnPagesOnly:
         if scope["type"] == "http" and scope["method"] in _READING:
             return None
         origin = headers.get("origin")
-        if same_origin(origin, host) or (urlsplit(origin or "").hostname or "") in self._names - {"localhost"}:
+        if same_origin(origin, host) or _name_of(origin or "") in self._names - {"localhost"}:
             return None
         return "this request comes from another site"
 
@@ -59,10 +59,7 @@ def is_ours(url: str, names: Collection[str]) -> bool:
     >>> is_ours("//127.0.0.1:8050", ()), is_ours("//[::1]:8050", ()), is_ours("//evil.example:8050", ["city.example"])
     (True, True, False)
     """
-    try:
-        name = urlsplit(url).hostname or ""
-    except ValueError:  # brackets without an address in them
-        return False
+    name = _name_of(url)
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -75,7 +72,14 @@ def same_origin(origin: str | None, host: str) -> bool:
 
     >>> same_origin("http://127.0.0.1:8050", "127.0.0.1:8050"), same_origin("http://evil.example", "127.0.0.1:8050")
     (True, False)
-    >>> same_origin(None, "127.0.0.1:8050")
-    True
+    >>> same_origin(None, "127.0.0.1:8050"), same_origin("http://[", "127.0.0.1:8050")
+    (True, False)
     """
-    return origin is None or urlsplit(origin).netloc == host
+    return origin is None or origin.partition("://")[2] == host
+
+
+def _name_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # brackets without an address in them
+        return ""
