@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
 
 from twin.asset import Basis
 from twin.effects.adjacency import Candidate, GasReach
 from twin.effects.cascade import Cascade
-from twin.effects.impact import Impact, ValveToClose
+from twin.effects.impact import Impact
 from twin.effects.surroundings import Affected
+from twin.network.closure import Closure, NextRing, Valve
 from twin.network.graph import GRAVITY
-from twin.trace import Answer, Closure, Loss, Profile, Question, Ring
-
-if TYPE_CHECKING:
-    from twin.trace import Valve
+from twin.network.profile import Profile
+from twin.trace import Answer, Loss, Question, Ring
 
 SHOWN = 20
 """Rows of a list that are told; --json tells them all."""
@@ -80,8 +78,7 @@ _ASKED = {Question.IMPACT: "impact", Question.ADJACENCY: "gas and drains", Quest
 
 
 def _cut_off(impact: Impact) -> Iterable[str]:
-    besides = {str(ring.sticks): _ids(valve.asset for valve in ring.close) for ring in impact.next_ring}
-    yield from _closing(impact.valves, impact.keep_shut, besides)
+    yield from _closing(impact.valves, impact.keep_shut, impact.next_ring)
     if not impact.valves and not impact.keep_shut:
         yield "  no valve closes it off"
     if impact.sources:
@@ -196,20 +193,18 @@ def _hole(cascade: Cascade) -> Iterable[str]:
 
 
 def _closure(closure: Closure) -> Iterable[str]:
-    besides: dict[str, str] = {}
-    for ring in closure.next_rings:
-        fed = f" (and {_ids(ring.sources)} feeds it)" if ring.sources else ""
-        besides[ring.sticks] = _ids(valve.asset for valve in ring.close) + fed
-    yield from _closing(closure.close, closure.shut, besides)
+    yield from _closing(closure.close, closure.shut, closure.next_rings)
     yield from _listed("does not move", closure.passed)
     yield from _listed("still fed by", closure.sources)
     yield from _listed("stations inside", closure.stations)
 
 
-def _closing(
-    close: Sequence[Valve | ValveToClose], shut: Sequence[Valve | ValveToClose], besides: Mapping[str, str]
-) -> Iterable[str]:
+def _closing(close: Sequence[Valve], shut: Sequence[Valve], rings: Sequence[NextRing]) -> Iterable[str]:
     """Return the valves in their order, and what to close besides where one sticks."""
+    besides: dict[str, str] = {}
+    for ring in rings:
+        fed = f" (and {_ids(ring.sources)} feeds it)" if ring.sources else ""
+        besides[ring.sticks] = _ids(valve.asset for valve in ring.close) + fed
     width = max((cell_len(_valve(each)) for each in close), default=0)
     for number, each in enumerate(close, 1):
         yield f"  close {number}  {_valve(each):<{width}}   if it sticks: {besides.get(each.asset) or 'nothing else'}"
@@ -217,8 +212,8 @@ def _closing(
         yield f"  keep shut  {_valve(each)}"
 
 
-def _valve(valve: Valve | ValveToClose) -> str:
-    name = valve.name if isinstance(valve, ValveToClose) and not valve.asset.endswith(valve.name) else ""
+def _valve(valve: Valve) -> str:
+    name = "" if valve.asset.endswith(valve.name) else valve.name
     at = "" if valve.easting is None else f"{valve.easting:.1f} {valve.northing:.1f}"
     return "  ".join(word for word in (valve.asset, name, at) if word)
 

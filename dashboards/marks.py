@@ -12,9 +12,10 @@ from dashboards.overlay import Mark, Role
 from twin.asset import AssetId
 from twin.effects.adjacency import Candidate, GasReach
 from twin.effects.cascade import Cascade
-from twin.effects.impact import Impact, ValveToClose
+from twin.effects.impact import Impact
 from twin.effects.surroundings import Affected
-from twin.trace import Answer, Closure, Loss, Valve
+from twin.network.closure import Closure, Valve
+from twin.trace import Answer, Loss
 
 PRIME = "′"  # the ring behind: 1′ is closed where 1 sticks
 
@@ -102,17 +103,17 @@ def _of_hole(cascade: Cascade, shape_of: Callable[[str], BaseGeometry | None]) -
     )
 
 
-def next_ring_of(impact: Impact) -> list[tuple[int, ValveToClose]]:
+def next_ring_of(impact: Impact) -> list[tuple[int, Valve]]:
     """Return the valves to close where one sticks, each once, with the number of the first that it stands in for."""
     number = {valve.asset: rank for rank, valve in enumerate(impact.valves, 1)}
-    found: dict[str, tuple[int, ValveToClose]] = {}
+    found: dict[str, tuple[int, Valve]] = {}
     for ring in impact.next_ring:
         for valve in ring.close:
             found.setdefault(valve.asset, (number[ring.sticks], valve))
     return list(found.values())
 
 
-def _valve(valve: ValveToClose | Valve, role: Role, rank: int, sign: str, *, framed: bool = True) -> Mark:
+def _valve(valve: Valve, role: Role, rank: int, sign: str, *, framed: bool = True) -> Mark:
     east, north = valve.easting, valve.northing
     place = None if east is None or north is None else shapely.Point(east, north)
     return Mark(valve.asset, role, {"rank": rank, "sign": sign}, place, framed)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from twin.asset import AssetId, Basis, Link, LinkKind, Node, NodeKind
+from twin.asset import AssetId, Basis, Link, Node, NodeKind
 from twin.errors import InputError
 from twin.network import isolation, trace
-from twin.network.graph import LINK_KINDS, NODE_KINDS, Network
-from twin.network.ids import Ids
+from twin.network.closure import closed_off, ids
+from twin.network.graph import NODE_KINDS, Network
 from twin.network.profile import Profile, profile
 from twin.network.trace import RestsOn
 
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from twin.city import City
-    from twin.network.isolation import Isolation
 
-__all__ = ["Answer", "Closure", "Loss", "NextRing", "Profile", "Question", "RestsOn", "Ring", "Tracer", "Valve"]
+__all__ = ["Answer", "Loss", "Question", "Ring", "Tracer"]
 
 
 class Question(StrEnum):
@@ -41,42 +40,6 @@ class Question(StrEnum):
     IMPACT = "impact"
     ADJACENCY = "adjacency"
     CASCADE = "cascade"
-
-
-@dataclass(frozen=True, slots=True)
-class Valve:
-    """A valve and where it stands: easting and northing in the city's CRS, metres (None: not drawn)."""
-
-    asset: AssetId
-    easting: float | None
-    northing: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class NextRing:
-    """What to close besides if the valve `sticks` does not move; `sources` feed it all the same."""
-
-    sticks: AssetId
-    close: Sequence[Valve]
-    sources: Sequence[AssetId]
-
-
-@dataclass(frozen=True, slots=True)
-class Closure:
-    """What isolates an asset.
-
-    `close`: valves to close now. `shut`: shut already, and to stay so. `passed`: valves inside that do not move.
-    `next_rings`: one for each valve of `close`. `sources` inside have no valve before them: as long as they run,
-    closing is not enough. `stations`: pumps, compressors, regulators and control valves inside; they are no isolating
-    valves, but shutting one at its station may make what is cut off smaller.
-    """
-
-    close: Sequence[Valve]
-    shut: Sequence[Valve]
-    passed: Sequence[AssetId]
-    next_rings: Sequence[NextRing]
-    sources: Sequence[AssetId]
-    stations: Sequence[AssetId]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,26 +178,11 @@ class _Telling:
         found = trace.loops(self.network, self.asset)
         length = found.shortest.length_m
         shortest_m = round(length, 3) if np.isfinite(length) else None
-        ring = Ring(found.independent, self._ids(self.network.links, found.shortest.links), shortest_m)
+        ring = Ring(found.independent, ids(self.network.links, found.shortest.links), shortest_m)
         return self._answer(found.nodes, found.links, detail=ring)
 
     def closed(self, stuck: Sequence[str]) -> Answer:
-        network = self.network
-        cut = isolation.isolate(network, self.asset, stuck=stuck)
-        valves = self._valves(cut.valve_nodes, cut.valve_links)
-        rings: list[NextRing] = []
-        for valve in valves:
-            ring = isolation.next_ring(network, self.asset, valve.asset, stuck=stuck)
-            besides = self._valves(ring.valve_nodes, ring.valve_links)
-            rings.append(NextRing(valve.asset, besides, self._ids(network.nodes, ring.sources)))
-        detail = Closure(
-            close=valves,
-            shut=self._valves(cut.shut_nodes, cut.shut_links),
-            passed=[*self._ids(network.nodes, cut.passed_nodes), *self._ids(network.links, cut.passed_links)],
-            next_rings=rings,
-            sources=self._ids(network.nodes, cut.sources),
-            stations=self._stations(cut),
-        )
+        cut, detail = closed_off(self.network, self.asset, stuck=stuck, name_of=self._name)
         return self._answer(cut.nodes, cut.links, detail=detail)
 
     def unsupplied(self, stuck: Sequence[str]) -> Answer:
@@ -245,7 +193,7 @@ class _Telling:
         else:
             lost = isolation.unsupplied(network, isolation.isolate(network, self.asset, stuck=stuck))
         hydrants, customers = (
-            self._ids(network.nodes, lost.nodes[network.node_kind[lost.nodes] == NODE_KINDS.index(kind)])
+            ids(network.nodes, lost.nodes[network.node_kind[lost.nodes] == NODE_KINDS.index(kind)])
             for kind in (NodeKind.HYDRANT, NodeKind.CUSTOMER)
         )
         return self._answer(lost.nodes, lost.links, detail=Loss(lost.was_supplied, hydrants, customers))
@@ -280,8 +228,8 @@ class _Telling:
         return Answer(
             self.question,
             self.asset,
-            self._ids(network.nodes, nodes),
-            self._ids(network.links, links),
+            ids(network.nodes, nodes),
+            ids(network.links, links),
             round(float(network.length_m[links].sum()), 3) if is_path else None,
             trace.rests_on(network, links),
             direction,
@@ -297,34 +245,12 @@ class _Telling:
     def _direction(self, links: NDArray[np.int32]) -> Basis:
         return Basis.STATED if trace.gravity(self.network)[links].all() else Basis.INFERRED
 
-    def _ids(self, ids: Ids, at: NDArray[np.int32]) -> list[AssetId]:
-        return cast("list[AssetId]", ids[at].tolist())
-
-    def _valves(self, nodes: NDArray[np.int32], links: NDArray[np.int32]) -> list[Valve]:
-        network = self.network
-        xy = [
-            *network.xyz[nodes, :2],
-            *network.xyz[network.start[links], :2] / 2 + network.xyz[network.end[links], :2] / 2,
-        ]
-        ids = [*self._ids(network.nodes, nodes), *self._ids(network.links, links)]
-        return [
-            Valve(asset, *(None if np.isnan(value) else round(float(value), 3) for value in at))
-            for asset, at in zip(ids, xy, strict=True)
-        ]
-
-    def _stations(self, cut: Isolation) -> list[AssetId]:
-        network = self.network
-        kinds = [LINK_KINDS.index(kind) for kind in _STATIONS]
-        inside = cut.links
-        controls = (network.link_kind[inside] == LINK_KINDS.index(LinkKind.VALVE)) & ~network.valve_link[inside]
-        return self._ids(network.links, inside[np.isin(network.link_kind[inside], kinds) | controls])
+    def _name(self, asset: AssetId) -> str:
+        return str(getattr(self.city.asset(asset), "name", ""))
 
     def _profile(self, found: trace.Path) -> Profile:
         network, city = self.network, self.city
-        nodes = [cast("Node", city.asset(asset)) for asset in self._ids(network.nodes, found.nodes)]
-        links = [cast("Link", city.asset(asset)) for asset in self._ids(network.links, found.links)]
+        nodes = [cast("Node", city.asset(asset)) for asset in ids(network.nodes, found.nodes)]
+        links = [cast("Link", city.asset(asset)) for asset in ids(network.links, found.links)]
         stated = bool(trace.gravity(network)[found.links].all())
         return profile(nodes, links, network.length_m[found.links].tolist(), gravity=stated)
-
-
-_STATIONS = (LinkKind.PUMP, LinkKind.COMPRESSOR, LinkKind.REGULATOR)

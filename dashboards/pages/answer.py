@@ -13,9 +13,10 @@ from dashboards.marks import PRIME, candidate_asset, next_ring_of
 from dashboards.pages.listing import Row, figures, listing, metres
 from twin.effects.adjacency import Candidate, GasReach
 from twin.effects.cascade import Cascade, Undermined
-from twin.effects.impact import Impact, ValveToClose
+from twin.effects.impact import Impact
 from twin.effects.surroundings import Affected
 from twin.errors import ChengmaiError
+from twin.network.closure import Valve
 from twin.network.graph import GRAVITY
 from twin.trace import Question
 
@@ -124,7 +125,7 @@ def _valves(found: Answered, impact: Impact, stuck: Sequence[str], text: Text) -
     return shown + listing(text["keep_shut"], _rows(found, kept, "next_valve"), text, role="keep_shut")
 
 
-def _valve(found: Answered, valve: ValveToClose, sign: str, text: Text) -> Row:
+def _valve(found: Answered, valve: Valve, sign: str, text: Text) -> Row:
     name = found.ground.name(valve.asset)
     button = _stuck(valve.asset, name, text, on=False)
     return Row(valve.asset, name, found.place(valve.asset), "valve", sign, button=button)

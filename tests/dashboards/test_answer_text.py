@@ -9,13 +9,14 @@ from twin.asset import AssetId, Basis, System
 from twin.buildings import Sensitive
 from twin.effects.adjacency import Candidate, GasReach
 from twin.effects.cascade import Cascade, Undermined
-from twin.effects.impact import Impact, NextRing, ValveToClose
+from twin.effects.impact import Impact
 from twin.effects.surroundings import Affected, Within
+from twin.network.closure import NextRing, Valve
 from twin.network.trace import RestsOn
 from twin.trace import Answer, Question
 
 PIPE, OTHER = AssetId("n:link:P1"), AssetId("n:link:P2")
-V1, V2 = (ValveToClose(AssetId(f"n:node:V{n}"), "node", f"V{n}", 500_000.04 + n, 3_350_000.0) for n in (1, 2))
+V1, V2 = (Valve(AssetId(f"n:node:V{n}"), "node", f"V{n}", 500_000.04 + n, 3_350_000.0) for n in (1, 2))
 
 
 def building(name: str, people: int | None, kind: Sensitive | None = None, along_m: float | None = None) -> Affected:

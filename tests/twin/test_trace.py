@@ -16,7 +16,9 @@ from twin.city import City
 from twin.errors import InputError, UnknownError
 from twin.model import Decision, Model, Placement
 from twin.network import ValveState
-from twin.trace import Closure, Loss, Profile, Question, Ring, Tracer
+from twin.network.closure import Closure
+from twin.network.profile import Profile
+from twin.trace import Loss, Question, Ring, Tracer
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from twin.asset import AssetId, NodeKind, System
 from twin.effects.surroundings import Affected, Surroundings, Within, people_of, sensitive_of
+from twin.network.closure import NextRing, Valve, closed_off
 from twin.network.graph import GRAVITY
-from twin.network.isolation import isolate, next_ring, unsupplied
+from twin.network.isolation import unsupplied
 from twin.network.trace import RestsOn, downstream, rests_on, upstream
 
 if TYPE_CHECKING:
@@ -23,26 +24,6 @@ if TYPE_CHECKING:
 
     from twin.city import City
     from twin.network.graph import Network
-    from twin.network.isolation import Isolation
-
-
-@dataclass(frozen=True, slots=True)
-class ValveToClose:
-    """A valve and where it stands, easting and northing in the city's CRS, metres; `kind` is node or link."""
-
-    asset: AssetId
-    kind: str
-    name: str
-    easting: float
-    northing: float
-
-
-@dataclass(frozen=True, slots=True)
-class NextRing:
-    """What to close besides, if `sticks` does not move."""
-
-    sticks: AssetId
-    close: Sequence[ValveToClose]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +46,8 @@ class Impact:
     system: System
     links: Sequence[AssetId] = ()
     nodes: Sequence[AssetId] = ()
-    valves: Sequence[ValveToClose] = ()
-    keep_shut: Sequence[ValveToClose] = ()
+    valves: Sequence[Valve] = ()
+    keep_shut: Sequence[Valve] = ()
     passed: Sequence[AssetId] = ()
     next_ring: Sequence[NextRing] = ()
     sources: Sequence[AssetId] = ()
@@ -118,14 +99,9 @@ class _Telling:
     def closed(self, stuck: Sequence[str]) -> Impact:
         """Answer for a network under pressure: close it off."""
         network = self.network
-        cut = isolate(network, self.network_asset, stuck=stuck)
+        cut, how = closed_off(network, self.network_asset, stuck=stuck, name_of=self._name)
         lost = unsupplied(network, cut)
         nodes, links = np.union1d(lost.nodes, cut.nodes), np.union1d(lost.links, cut.links)
-        valves = self._valves(cut.valve_nodes, cut.valve_links)
-        rings = [
-            NextRing(valve.asset, self._ring(next_ring(network, self.network_asset, valve.asset, stuck=stuck)))
-            for valve in valves
-        ]
         buildings = self.around.served(self._nodes(nodes), [self.system])
         storeys, spaces = self.around.within([each.building for each in buildings])
         return Impact(
@@ -134,11 +110,11 @@ class _Telling:
             system=self.system,
             links=self._links(cut.links),
             nodes=self._nodes(cut.nodes),
-            valves=valves,
-            keep_shut=self._valves(cut.shut_nodes, cut.shut_links),
-            passed=[*self._nodes(cut.passed_nodes), *self._links(cut.passed_links)],
-            next_ring=rings,
-            sources=self._nodes(cut.sources),
+            valves=how.close,
+            keep_shut=how.shut,
+            passed=how.passed,
+            next_ring=how.next_rings,
+            sources=how.sources,
             was_supplied=lost.was_supplied,
             unsupplied_links=self._links(links),
             unsupplied_nodes=self._nodes(nodes),
@@ -181,21 +157,9 @@ class _Telling:
             rests_on=rests_on(network, np.union1d(down, up)),
         )
 
-    def _ring(self, ring: Isolation) -> list[ValveToClose]:
-        return self._valves(ring.valve_nodes, ring.valve_links)
-
-    def _valves(self, nodes: NDArray[np.int32], links: NDArray[np.int32]) -> list[ValveToClose]:
-        network, around = self.network, self.around
-        middles = (network.xyz[network.start[links]] + network.xyz[network.end[links]]) / 2
-        found = [
-            *zip(self._nodes(nodes), ["node"] * len(nodes), network.xyz[nodes].tolist(), strict=True),
-            *zip(self._links(links), ["link"] * len(links), middles.tolist(), strict=True),
-        ]
-        names = {"node": around.nodes["name"], "link": around.links["name"]}
-        return [
-            ValveToClose(asset, kind, str(names[kind].get(asset, "")), round(at[0], 3), round(at[1], 3))
-            for asset, kind, at in found
-        ]
+    def _name(self, asset: AssetId) -> str:
+        around = self.around
+        return str((around.nodes if asset in around.nodes.index else around.links).loc[asset, "name"])
 
     def _of_kind(self, nodes: NDArray[np.int32], kind: NodeKind) -> list[AssetId]:
         return self._nodes(nodes[self.network.nodes_of(kind)[nodes]])
