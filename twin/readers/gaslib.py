@@ -17,7 +17,6 @@ from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml.ElementTree as Xml
-import numpy as np
 from defusedxml.common import DefusedXmlException
 from shapely import LineString, Point
 
@@ -143,8 +142,8 @@ def _model(path: Path, request: ReadRequest, net: _Net) -> Model:
                 )
     xy, crs, stated = _corners(net, request, path.name)
     corners = dict(zip(names, xy, strict=True))
-    points = _array([Point(at) if at else Point() for at in xy])
-    shapes = _array([_line(corners[item.attrib["from"]], corners[item.attrib["to"]]) for item in net.links])
+    points = layout.array([Point(at) if at else Point() for at in xy])
+    shapes = layout.array([_line(corners[item.attrib["from"]], corners[item.attrib["to"]]) for item in net.links])
     place = position(crs, stated, bounds_of(points), request)
     heights = [_metres(item, "height", net.where) for item in net.nodes]
     level = dict(zip(names, heights, strict=True))
@@ -286,9 +285,3 @@ def _number(text: str, what: str, where: str) -> float:
     if not math.isfinite(value):
         raise InputError(f"{what} is {text!r:.40}", where=where, expected="a number", code="E_SYNTAX")
     return value
-
-
-def _array(geometries: Sequence[Point | LineString]) -> Any:
-    out = np.empty(len(geometries), dtype=object)
-    out[:] = geometries
-    return out

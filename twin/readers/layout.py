@@ -41,7 +41,7 @@ class Layout:
 
     def node_geometry(self, names: Iterable[str]) -> NDArray[np.object_]:
         """Return a point a name, an empty one where the file has no coordinates."""
-        return _array([Point(xy) if (xy := self.points.get(self.key(name))) else Point() for name in names])
+        return array([Point(xy) if (xy := self.points.get(self.key(name))) else Point() for name in names])
 
     def link_geometry(self, links: Iterable[tuple[str, str, str]]) -> NDArray[np.object_]:
         """Return a line a (name, start, end), an empty one where fewer than two of its points are known."""
@@ -51,7 +51,7 @@ class Layout:
             inner = self.vertices.get(self.key(name), ())
             corners = [xy for xy in (ends[0], *inner, ends[1]) if xy is not None]
             lines.append(LineString(corners) if len(corners) > 1 else LineString())
-        return _array(lines)
+        return array(lines)
 
 
 def read_layout(inp: Inp, key: Name) -> Layout:
@@ -122,7 +122,8 @@ def tag_words(tag: str) -> set[str]:
     return {word for word in re.split(r"[^\w]+|_", tag.lower()) if word}
 
 
-def _array(geometries: Sequence[Point | LineString]) -> NDArray[np.object_]:
+def array(geometries: Sequence[Point | LineString]) -> NDArray[np.object_]:
+    """Return geometries as the array that shapely works on."""
     out = np.empty(len(geometries), dtype=object)
     out[:] = geometries
     return out

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 from shapely import LineString, Point
 
 from twin.asset import AssetId, Attribute, Link, LinkKind, Node, NodeKind, System, asset_id
@@ -92,9 +91,9 @@ def _model(
     drafts = _drafts(path, tables, junctions)
     names = dict(zip(junctions, _names(list(junctions.values()), "junction"), strict=True))
     link_names = _names([draft.row for draft in drafts], *(draft.table for draft in drafts))
-    points = _array([Point(corners[index]) if index in corners else Point() for index in junctions])
+    points = layout.array([Point(corners[index]) if index in corners else Point() for index in junctions])
     bends = {row["index"]: row.get("coords") for row in tables.get("pipe_geodata", ())}
-    shapes = _array([_line(path, draft, corners, bends) for draft in drafts])
+    shapes = layout.array([_line(path, draft, corners, bends) for draft in drafts])
     place = layout.stand(points, path, request)
     issues = [*layout.undrawn(points, list(names.values()), "nodes"), *layout.undrawn(shapes, link_names, "links")]
     levels = [(heights[draft.ends[0]], heights[draft.ends[1]]) for draft in drafts]
@@ -340,9 +339,3 @@ def _number(path: Path, row: Row, key: str) -> float | None:
         where = f"{path}: row {row['index']}"
         raise InputError(f"{key} is {value!r:.40}", where=where, expected="a number", code="E_SYNTAX")
     return float(value)
-
-
-def _array(geometries: Sequence[Point | LineString]) -> Any:
-    out = np.empty(len(geometries), dtype=object)
-    out[:] = geometries
-    return out

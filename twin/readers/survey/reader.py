@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from shapely import LineString, Point
 
 from twin import norms
@@ -96,8 +95,8 @@ def _model(path: Path, request: ReadRequest, survey: Survey, sheets: Sequence[Sh
     issues += _told("E_ID", "point {} is there more than once; each is a node of its own", double)
     index = _index(survey.spots)
     ends = [_ends(run, index, survey) for run in survey.runs]
-    points = _array([Point(at) if at else Point() for at in where.corners])
-    shapes = _array([_line(pair, where.corners) for pair in ends])
+    points = layout.array([Point(at) if at else Point() for at in where.corners])
+    shapes = layout.array([_line(pair, where.corners) for pair in ends])
     place = position(where.crs, where.stated, bounds_of(points), request)
     levels = [_levels(run, pair, survey.spots) for run, pair in zip(survey.runs, ends, strict=True)]
     inverts = _inverts(len(survey.spots), ends, levels)
@@ -311,9 +310,3 @@ def _system(of: Class) -> System:
 
 def _word(said: Mapping[str, Any], meaning: str) -> str | None:
     return str(said[meaning]).strip() or None if meaning in said else None
-
-
-def _array(geometries: Sequence[Point | LineString]) -> Any:
-    out = np.empty(len(geometries), dtype=object)
-    out[:] = geometries
-    return out
