@@ -7,7 +7,7 @@ other pipes. A field book has a pipe twice, once at each of its points: the two 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from twin.errors import InputError
 from twin.model import Issue
 from twin.readers import columns
 from twin.readers.mapping import UNITS
+from twin.readers.rows import optional
 from twin.readers.survey import classes as survey_class
 from twin.readers.survey.classes import Class
 from twin.readers.survey.sheets import Role, Sheet
@@ -167,12 +168,12 @@ class Survey:
         rows = {number: _text(said.get("diameter")) or None for number, said, _ in sheet.records()}
         words = pd.Series(list(rows.values()), dtype=object)
         unit = sheet.units.get("diameter", "")
-        found = columns.sizes(words, unit) if unit else columns.sizes(words, "")
+        found = columns.sizes(words, unit)
         if not unit and found.doubt.startswith("does not say"):
             found = columns.sizes(words, "mm")  # as CJJ 61 has it
         if found.doubt:
             self.issues.append(Issue("E_UNIT", f"{sheet.file} {sheet.name}: {found.doubt}"))
-        height, width = _optional(found.height), _optional(found.width)
+        height, width = optional(found.height), optional(found.width)
         return dict(zip(rows, zip(height, width, strict=True), strict=True))
 
     def reversed_flow(self) -> frozenset[str]:
@@ -274,7 +275,3 @@ def _text(cell: Any) -> str:
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
     return str(cell).strip()
-
-
-def _optional(values: Any) -> Sequence[float | None]:
-    return [None if value != value else float(value) for value in values.tolist()]  # noqa: PLR0124  # NaN
