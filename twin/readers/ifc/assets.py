@@ -18,7 +18,7 @@ from twin.asset import FREE_PORTS, AssetId, Attribute, Building, Element, Space,
 from twin.georeference import Frame
 from twin.readers.ifc.geometry import Geometry
 from twin.readers.ifc.outline import outline
-from twin.readers.ifc.properties import Definitions, StepId
+from twin.readers.ifc.properties import Definitions, StepId, guid
 from twin.readers.ifc.tree import Connections, Tree
 from twin.writers.glb import Surface
 
@@ -26,11 +26,6 @@ ENVELOPE = ("IfcWall", "IfcSlab", "IfcCurtainWall", "IfcColumn", "IfcFooting")
 """Classes whose surfaces outline a building on the ground."""
 
 NOT_ELEMENTS = ("IfcFeatureElement", "IfcVirtualElement")
-
-
-def guid(entity: entity_instance) -> str:
-    """Return the GlobalId of `entity`, or its step number (``#12``) where a faulty file gives it none."""
-    return entity.GlobalId or f"#{entity.id()}"
 
 
 @dataclass(frozen=True, slots=True)

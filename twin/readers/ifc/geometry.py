@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from twin.model import Issue
 from twin.readers.ifc.file import quiet_stdout
-from twin.readers.ifc.properties import StepId
+from twin.readers.ifc.properties import StepId, guid
 from twin.writers.glb import Colour, Surface
 
 KERNEL = "opencascade"
@@ -142,7 +142,7 @@ def _hold_to_bodies(product: entity_instance, returned: int, result: Geometry) -
     bodies = sum(part.RepresentationIdentifier == "Body" and _is_body(part) for part in _representations(product))
     if returned < bodies:
         missing = f"{product.is_a()}: {bodies - returned} of its {bodies} bodies could not be meshed"
-        result.issues.append(Issue("W_GEOMETRY", missing, _guid(product)))
+        result.issues.append(Issue("W_GEOMETRY", missing, guid(product)))
 
 
 def _iterate(settings: Any, file: ifcopenshell.file, products: list[entity_instance]) -> Iterator[Any]:
@@ -157,7 +157,7 @@ def _mesh_alone(settings: Any, product: entity_instance, shapes: _Shapes, result
     except RuntimeError as error:
         result.failed += 1
         reason = str(error).partition(". Product:")[0].strip()
-        result.issues.append(Issue("E_GEOMETRY", f"{product.is_a()}: {reason}", _guid(product)))
+        result.issues.append(Issue("E_GEOMETRY", f"{product.is_a()}: {reason}", guid(product)))
         return
     shapes.take(shape, result)
     _count(product, result)
@@ -172,13 +172,9 @@ def _count(product: entity_instance, result: Geometry) -> None:
         Issue(
             "E_EMPTY_GEOMETRY",
             f"{product.is_a()}: its body has no surface, or its openings leave none",
-            _guid(product),
+            guid(product),
         )
     )
-
-
-def _guid(product: entity_instance) -> str:
-    return product.GlobalId or f"#{product.id()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,11 @@ Value = tuple[str, Attribute, str | None]
 """``Set.Property``, its value, and the unit of it."""
 
 
+def guid(entity: entity_instance) -> str:
+    """Return the GlobalId of `entity`, or its step number (``#12``) where a faulty file gives it none."""
+    return entity.GlobalId or f"#{entity.id()}"
+
+
 @dataclass(frozen=True, slots=True)
 class Definitions:
     """What the relations of a file say about its objects, by the object's step id."""

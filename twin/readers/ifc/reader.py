@@ -11,11 +11,11 @@ from twin.errors import InputError
 from twin.georeference import place
 from twin.model import Issue, Model, ReadRequest
 from twin.readers.ifc.anchor import anchor
-from twin.readers.ifc.assets import IfcContent, buildings, elements, guid, spaces, storeys
+from twin.readers.ifc.assets import IfcContent, buildings, elements, spaces, storeys
 from twin.readers.ifc.file import IfcSource, is_ifc, open_ifc
 from twin.readers.ifc.geometry import Geometry, geometry
 from twin.readers.ifc.placement import check_placements
-from twin.readers.ifc.properties import definitions
+from twin.readers.ifc.properties import definitions, guid
 from twin.readers.ifc.statements import project_unit_m, statements
 from twin.readers.ifc.tree import Connections, connections, tree
 from twin.readers.ifc.violation import first_violation
