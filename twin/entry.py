@@ -11,6 +11,7 @@ from twin import placing as placings
 from twin.asset import AssetId, System
 from twin.city import City
 from twin.model import Decision, Issue, Model
+from twin.network.repair import repaired
 from twin.readers.gis import with_ends
 from twin.store.sources import SourceRow
 
@@ -68,8 +69,6 @@ def _repaired(city: City, model: Model, tolerance_m: float, doubts: list[Issue])
     loose = [link.line for link in model.links if link.start is None or link.end is None]
     if not loose:
         return model
-    from twin.network.repair import repaired  # noqa: PLC0415  # scipy takes its time to load, and few files need it
-
     is_placed = model.placement.decision is Decision.PLACED
     west, south, east, north = shapely.total_bounds(loose)
     if not is_placed and west >= -180 and east <= 180 and south >= -90 and north <= 90:

@@ -21,6 +21,7 @@ from twin.effects.joints import joints
 from twin.entry import entering
 from twin.errors import BusyError, InputError
 from twin.model import ColumnMapping, Joint, Model, ReadRequest
+from twin.network.repair import TOLERANCE_M
 from twin.readers import reader_for
 from twin.receipt import Receipt, receipt, refusal
 from twin.store.sources import Given, SourceRow
@@ -30,8 +31,6 @@ ISOLATED = frozenset(("ifc",))
 """Kinds that are read in a process of their own: their library may hang, or die with the process."""
 _SUFFIXES = frozenset((".ifc", ".ifczip", ".inp", ".geojson", ".gpkg", ".shp"))
 _MAYBE_SUFFIXES = frozenset((".json", ".txt", ".ifcxml", ".net", ".xml", ".zip", ".xlsx", ".csv"))
-REPAIR_TOLERANCE_M = 0.05
-"""See `twin.network.repair.TOLERANCE_M`, which is not imported before there is something to repair."""
 _PATIENCE_S = 1.0
 """How long another load is waited for without a word."""
 
@@ -88,7 +87,7 @@ def load(
     source: str | None = None,
     columns: ColumnMapping | None = None,
     bounds: tuple[float, float, float, float] | None = None,
-    tolerance_m: float | None = REPAIR_TOLERANCE_M,
+    tolerance_m: float | None = TOLERANCE_M,
     workers: int = 2,
     timeout_s: float = 1800.0,
     progress: Callable[[Progress], None] | None = None,
