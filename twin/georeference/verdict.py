@@ -40,6 +40,10 @@ class City:
         """Return why a point in `crs`, the city's or the one it would take, cannot be in the city; empty if it can."""
         if not crs_of.in_area_of_use(crs, easting, northing):
             return f"outside the area of use of the city's {crs.name}"
+        return self.beyond(easting, northing)
+
+    def beyond(self, easting: float, northing: float) -> str:
+        """Return why a point in the city's CRS lies outside the declared bounds; empty within them and without any."""
         if self.crs is not None and self.bounds is not None:
             west, south, east, north = self.bounds
             if not (west <= easting <= east and south <= northing <= north):

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 
 from twin import crs as reference
+from twin.georeference.verdict import City
 from twin.model import Decision, Placement, ReadRequest
 
 if TYPE_CHECKING:
@@ -34,43 +35,32 @@ def position(
     """Return where data in `crs` stands; None is unplaced.
 
     `stated` says who named the CRS, `bounds` is min x, min y, max x, max y of the data in it (NaN without any). A city
-    without a CRS gets the one that `twin.crs.adopt` finds; data whose middle lies outside the area of use of the
-    city's, or outside the city's declared bounds, is quarantined. Raises CrsError where the bounds lie outside the
-    data's CRS.
+    without a CRS gets the one that `twin.crs.adopt` finds; data whose middle lies outside the city's declared
+    bounds is quarantined, and data of another CRS also where it lies outside the area of use of the city's. Raises
+    CrsError where the bounds of data of another CRS lie outside it.
     """
     if crs is None or not np.isfinite(bounds).all():
         why = stated if crs is not None else "no CRS in the file and none given"
         return Position(Placement(Decision.UNPLACED, why))
     flat = reference.horizontal(crs)
     east, north = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
-    target = reference.parse(request.city_crs) if request.city_crs else reference.adopt(flat, east, north)
+    city = City(reference.parse(request.city_crs) if request.city_crs else None, request.bounds)
+    target = city.crs or reference.adopt(flat, east, north)
     name = reference.label(target)
     if flat.equals(target):
-        if why := _beyond(request, east, north):
+        if why := city.beyond(east, north):
+            why = f"({east:.10g}, {north:.10g}) is {why}"
             return Position(Placement(Decision.QUARANTINED, stated, contradictions=(why,)))
         return Position(Placement(Decision.PLACED, stated, crs=name, accuracy_m=0.0))
     operation = reference.transformation(flat, target, reference.area_deg(flat, bounds, request.source))
     there = operation.points(east, north)
-    if not reference.in_area_of_use(target, float(there[0]), float(there[1])):
-        why = f"({east:.10g}, {north:.10g}) in {flat.name} is outside the area of use of the city's {target.name}"
-        return Position(Placement(Decision.QUARANTINED, stated, contradictions=(why,)))
-    if why := _beyond(request, float(there[0]), float(there[1])):
+    if why := city.refuses(target, float(there[0]), float(there[1])):
+        why = f"({east:.10g}, {north:.10g}) in {flat.name} is {why}"
         return Position(Placement(Decision.QUARANTINED, stated, contradictions=(why,)))
     accuracy = operation.accuracy_m
     return Position(
         Placement(Decision.PLACED, f"{stated}; {operation.description}", name, accuracy_m=accuracy), operation
     )
-
-
-def _beyond(request: ReadRequest, easting: float, northing: float) -> str:
-    """Say why a point in the city's CRS is not in the city: it has to lie in the bounds that are declared, if any."""
-    if request.bounds is None or request.city_crs is None:
-        return ""
-    west, south, east, north = request.bounds
-    if west <= easting <= east and south <= northing <= north:
-        return ""
-    there = f"({easting:.10g}, {northing:.10g})"
-    return f"{there} is outside the city's bounds ({west:.0f}, {south:.0f}, {east:.0f}, {north:.0f})"
 
 
 def bounds_of(geometries: NDArray[np.object_]) -> tuple[float, float, float, float]:
