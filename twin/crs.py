@@ -109,6 +109,14 @@ def gauss_krueger(longitude: float) -> CRS:
     return CRS.from_epsg(_GK_FIRST_EPSG + (meridian - _GK_FIRST_MERIDIAN) // 3)
 
 
+def parameter(crs: CRS, name: str) -> float:
+    """Return a parameter of the projection of `crs` by its EPSG name, in the projection's own unit; NaN without it."""
+    operation = horizontal(crs).coordinate_operation
+    return (
+        next((float(each.value) for each in operation.params if each.name == name), math.nan) if operation else math.nan
+    )
+
+
 def in_area_of_use(crs: CRS, easting: float, northing: float) -> bool:
     """Say whether a point lies in the area that `crs` is made for, within half a degree."""
     longitude, latitude = (float(value) for value in to_lonlat(crs, easting, northing))

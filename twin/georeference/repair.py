@@ -145,9 +145,8 @@ def _units(plain: MapConversion) -> Iterator[Reading]:
 
 def _zoned(plain: MapConversion, stated: CRS) -> Iterator[Reading]:
     """Yield the easting with the zone number that the CRS wants before it, or without the one that it does not."""
-    operation = stated.coordinate_operation
-    false = next((each.value for each in operation.params if each.name == "False easting"), 0.0) if operation else 0.0
-    wanted = float(false) // _ZONE_M
+    false = crs_of.parameter(stated, "False easting")
+    wanted = false // _ZONE_M if math.isfinite(false) else 0.0
     given = plain.easting // _ZONE_M
     if wanted != given:
         words = f"zone number {wanted:g} put before Eastings" if wanted else "zone number left out of Eastings"

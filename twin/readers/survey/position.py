@@ -66,7 +66,9 @@ def grid(spots: Sequence[Spot], given: str | None, name: str) -> Grid:
         pairs[:, 0] -= zone * _ZONE_M
         if crs is None:
             crs, stated = _of_zone(zone), f"{name} has eastings of zone {zone}; CGCS2000 taken"
-        elif crs.is_projected and not math.isclose(_meridian_of(crs), _meridian(zone)):
+        elif crs.is_projected and not math.isclose(
+            reference.parameter(crs, "Longitude of natural origin"), _meridian(zone)
+        ):
             raise CrsError(
                 f"eastings are of zone {zone} (central meridian {_meridian(zone)}° E), but {crs.name} was given",
                 where=name,
@@ -106,17 +108,7 @@ def _of_zone(zone: int) -> reference.CRS:
     return reference.parse(str(_NARROW_EPSG + zone - _FIRST_NARROW if narrow else _WIDE_EPSG + zone - _FIRST_WIDE))
 
 
-def _parameter(crs: reference.CRS, name: str) -> float:
-    operation = reference.horizontal(crs).coordinate_operation
-    values = [p.value for p in operation.params if p.name == name] if operation else []
-    return float(values[0]) if values else math.nan
-
-
 def _zone_of(crs: reference.CRS) -> int:
     """Return the zone number in the false easting of a CRS, 0 where it has none."""
-    easting = _parameter(crs, "False easting")
+    easting = reference.parameter(crs, "False easting")
     return int(easting // _ZONE_M) if crs.is_projected and math.isfinite(easting) else 0
-
-
-def _meridian_of(crs: reference.CRS) -> float:
-    return _parameter(crs, "Longitude of natural origin")
