@@ -6,10 +6,8 @@ held against the text. An asset reaches the highest level whose items, and those
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +20,7 @@ from twin.asset import AssetId
 from twin.buildings import stands_for
 from twin.errors import SettingsError
 from twin.model import Decision
+from twin.sourced import Sourced, read_sourced
 from twin.store import records
 
 if TYPE_CHECKING:
@@ -40,12 +39,7 @@ _EMPTY = frozenset(("", "[]", "{}"))
 _PROPERTY = "properties."
 
 
-class _Sourced(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    source: str
-    verified: bool
-
-
-class LevelRow(_Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class LevelRow(Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A CIM level: its number, its Chinese title and what it means."""
 
     level: int
@@ -53,7 +47,7 @@ class LevelRow(_Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
     meaning: str
 
 
-class ItemRow(_Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ItemRow(Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A data item of the assets in a table: the level that needs it, and the columns of which one has to be there."""
 
     asset: str
@@ -63,7 +57,7 @@ class ItemRow(_Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
     any: tuple[str, ...]
 
 
-class HoldingRow(_Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class HoldingRow(Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Data that a city platform is asked to hold, and the tables in which this city would have it."""
 
     category: str
@@ -149,14 +143,7 @@ class CimReport:
 
 def read_table(path: Path | None = None) -> CimTable:
     """Return the table at `path`, else the one that comes with Chengmai; SettingsError where it is wrong."""
-    where = str(path or "twin/cim_levels.toml")
-    try:
-        file = path or resources.files("twin").joinpath("cim_levels.toml")
-        table = msgspec.convert(tomllib.loads(file.read_text("utf-8")), CimTable)
-    except OSError as error:
-        raise SettingsError(error.strerror or "cannot be read", where=where, expected="a readable table") from None
-    except ValueError as error:  # msgspec's and tomllib's errors are ValueErrors
-        raise SettingsError(str(error), where=where, expected="a table as twin/cim_levels.toml") from None
+    table, where = read_sourced(CimTable, path, "twin", "cim_levels.toml")
     levels = {row.level for row in table.level}
     for row in table.item:
         if row.asset not in records.NAMES or row.level not in levels:

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 
 import msgspec
 
 from twin.errors import SettingsError
+from twin.sourced import Sourced, read_sourced
 
 
-class _Sourced(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    source: str
-    verified: bool
-
-
-class GasDrainRow(_Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class GasDrainRow(Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Least clearance in plan of a gas pipe up to a pressure (gauge) from a drain, wall to wall, metres."""
 
     grade: str
@@ -27,13 +21,13 @@ class GasDrainRow(_Sourced, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     plan_m: float
 
 
-class CrossingRow(_Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class CrossingRow(Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Least clearance in height where a gas pipe and a drain cross, wall to wall, metres."""
 
     rise_m: float
 
 
-class GasReachRow(_Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class GasReachRow(Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How far gas is followed in a drain, and looked for in the ground around one, metres."""
 
     along_m: float
@@ -49,7 +43,7 @@ class MaterialRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     factor: float
 
 
-class GasScoreRow(_Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class GasScoreRow(Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What ranks gas pipes as the origin of gas in a drain; metres and factors."""
 
     gap_m: float
@@ -70,7 +64,7 @@ class GasScoreRow(_Sourced, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         return 1.0
 
 
-class WashoutRow(_Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class WashoutRow(Sourced, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How far a burst washes the ground out."""
 
     repose_deg: float
@@ -116,12 +110,7 @@ def _names(word: str, said: str) -> bool:
 
 def read_clearances(path: Path | None = None) -> Clearances:
     """Return the table at `path`, else the one that comes with Chengmai; SettingsError where it is wrong."""
-    where = str(path or "twin/effects/clearances.toml")
-    try:
-        file = path or resources.files("twin.effects").joinpath("clearances.toml")
-        table = msgspec.convert(tomllib.loads(file.read_text("utf-8")), Clearances)
-    except (OSError, ValueError) as error:  # msgspec's and tomllib's errors are ValueErrors
-        raise SettingsError(str(error), where=where, expected="a table as twin/effects/clearances.toml") from None
+    table, where = read_sourced(Clearances, path, "twin.effects", "clearances.toml")
     limits = [row.up_to_pa for row in table.gas_drain]
     if not limits or limits != sorted(limits):
         raise SettingsError("rows of gas_drain are not in order of up_to_pa", where=where, expected="the lowest first")
