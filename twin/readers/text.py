@@ -26,10 +26,8 @@ def decode(data: bytes, where: str) -> tuple[str, str]:
             return _strictly(data, encoding, where), encoding
     if b"\x00" in data:
         raise InputError("is no text (it has zero bytes)", where=where, expected="UTF-8 text", code="E_ENCODING")
-    try:
-        return data.decode("utf-8"), "utf-8"
-    except UnicodeDecodeError:
-        pass  # the next encodings are tried below
+    if (text := _decoded(data, "utf-8")) is not None:
+        return text, "utf-8"
     if (text := _by_line(data)) is not None:
         return text, _BY_LINE
     if (text := _chinese(data)) is not None:
@@ -39,9 +37,7 @@ def decode(data: bytes, where: str) -> tuple[str, str]:
 
 def _chinese(data: bytes) -> str | None:
     """Return the text of `data` as GBK, None where it is none or where its letters are not Chinese ones."""
-    try:
-        text = data.decode("gb18030")
-    except UnicodeDecodeError:
+    if (text := _decoded(data, "gb18030")) is None:
         return None
     high = len(data.translate(None, _ASCII))
     chinese = len(text) - len(text.encode("ascii", "ignore"))
@@ -56,18 +52,23 @@ def _by_line(data: bytes) -> str | None:
     lines: list[str] = []
     unicode = False
     for line in data.split(b"\n"):
-        try:
-            text = line.decode("utf-8")
+        if (text := _decoded(line, "utf-8")) is not None:
             unicode = unicode or max(text, default="") >= _FIRST_CJK
-        except UnicodeDecodeError:
-            if (text := _chinese(line)) is None:
-                return None
+        elif (text := _chinese(line)) is None:
+            return None
         lines.append(text)
     return "\n".join(lines) if unicode else None
 
 
 def _strictly(data: bytes, encoding: str, where: str) -> str:
+    if (text := _decoded(data, encoding)) is None:
+        raise InputError(f"is not the {encoding} it says", where=where, code="E_ENCODING")
+    return text
+
+
+def _decoded(data: bytes, encoding: str) -> str | None:
+    """Return the text of `data`, None where it is not in this encoding."""
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
-        raise InputError(f"is not the {encoding} it says", where=where, code="E_ENCODING") from None
+        return None
