@@ -21,8 +21,8 @@ from twin.readers.survey.rows import Spot
 _ZONE_M = 1e6
 _FIRST_NARROW, _LAST_NARROW = 25, 45
 _FIRST_WIDE, _LAST_WIDE = 13, 23
-_NARROW_EPSG, _WIDE_EPSG = 4534, 4502
-"""CGCS2000 Gauss-Krüger by central meridian 75° E, of 3° and of 6° zones; the next ones follow by 3° and 6°."""
+_WIDE_EPSG = 4502
+"""CGCS2000 Gauss-Krüger of a 6° zone by central meridian 75° E; the next ones follow by 6°."""
 _NORTHINGS = (3.3e5, 6.0e6)
 """3° N to 54° N, the extent of China, along a meridian, in metres."""
 _EASTINGS = (1e5, 9e5)
@@ -104,8 +104,9 @@ def _meridian(zone: int) -> int:
 
 
 def _of_zone(zone: int) -> reference.CRS:
-    narrow = zone >= _FIRST_NARROW
-    return reference.parse(str(_NARROW_EPSG + zone - _FIRST_NARROW if narrow else _WIDE_EPSG + zone - _FIRST_WIDE))
+    if zone >= _FIRST_NARROW:
+        return reference.gauss_krueger(_meridian(zone))
+    return reference.parse(str(_WIDE_EPSG + zone - _FIRST_WIDE))
 
 
 def _zone_of(crs: reference.CRS) -> int:
