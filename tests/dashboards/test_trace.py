@@ -13,7 +13,7 @@ from dashboards.commands import trace as command
 from tests.twin.test_trace import NOW, model
 from twin.asset import LinkKind
 from twin.city import City
-from twin.errors import InputError
+from twin.errors import InputError, UnknownError
 
 app = typer.Typer()
 app.command("trace")(command.trace)
@@ -58,6 +58,15 @@ def test_each_kind_is_told_in_its_own_words(city: Path, kind: str, said: str) ->
         said
         in run("trace", "t:node:n4" if kind != "unsupplied" else "t:link:l3", "--kind", kind, "--city", city).stdout
     )
+
+
+def test_a_question_about_a_device_makes_no_operations_database(
+    city: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    assert isinstance(run("trace", "WM-1", "--kind", "impact", "--city", city).exception, UnknownError)
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_kind_that_does_not_exist_is_refused_with_those_that_do(city: Path) -> None:
