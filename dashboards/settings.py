@@ -63,6 +63,10 @@ class MqttSettings(_Section):
     url: str = Field(default="mqtt://127.0.0.1:1883", description="broker: mqtt://host:port or mqtts://host:port")
     username: str = Field(default="", description="login at the broker; empty for none")
     password: SecretStr = Field(default=SecretStr(""), description="password at the broker")
+    password_file: Path | None = Field(default=None, description="file that holds the password, in place of it")
+    ca: Path | None = Field(default=None, description="certificates that sign the broker's (PEM); the system's if none")
+    certificate: Path | None = Field(default=None, description="client certificate (PEM), for brokers that ask for one")
+    key: Path | None = Field(default=None, description="key of the client certificate (PEM)")
     embedded: bool = Field(default=True, description="`up` runs a small broker itself at the url (demo only)")
 
 
@@ -70,6 +74,12 @@ class IngestSettings(_Section):
     """What ingest accepts and keeps."""
 
     spool: Path = Field(default=Path("spool.sqlite"), description="durable spool, quarantine and ledger (SQLite)")
+    districts: list[str] = Field(
+        default_factory=list[str], description="districts that ingest takes in; city.district alone if empty"
+    )
+    rate_factor: float = Field(
+        default=20.0, ge=0, description="times its reporting rate that a device may send for long (E_RATE); 0: any rate"
+    )
     history_days: int = Field(default=400, gt=0, description="readings older than this are refused (E_OLD)")
     future_s: int = Field(
         default=300, gt=0, description="readings farther ahead of the city's clock are refused (E_FUTURE)"
@@ -81,6 +91,25 @@ class StoreSettings(_Section):
 
     url: str = Field(default="sqlite:readings.sqlite", description="sqlite:FILE or influx+http://host:8086/ORG/BUCKET")
     token: SecretStr = Field(default=SecretStr(""), description="access token of the store")
+    token_file: Path | None = Field(default=None, description="file that holds the token, in place of it")
+    retention_days: int = Field(default=400, ge=0, description="readings older than this are deleted; 0: never")
+    rollup_days: int = Field(default=0, ge=0, description="minutes and hours older than this are deleted; 0: never")
+
+
+class GatewaySettings(_Section):
+    """Doors for devices that speak no MQTT: each message is published for them, and answered once it is receipted."""
+
+    enabled: bool = Field(default=False, description="`up` runs the gateway too")
+    hj212: str = Field(default="", description="host:port that listens for HJ 212 frames; empty for none")
+    http: str = Field(default="", description="host:port of POST /api/v1/readings; empty for none")
+
+
+class MonitorSettings(_Section):
+    """Ingest watching itself."""
+
+    metrics: str = Field(default="", description="host:port of /metrics in `chengmai ingest`; empty for none")
+    dead_man_url: str = Field(default="", description="URL that is called as long as all is well; empty for none")
+    dead_man_s: int = Field(default=60, ge=5, description="seconds between two of those calls")
 
 
 class OperationsSettings(_Section):
@@ -144,6 +173,8 @@ class Settings(BaseSettings):
     clock: ClockSettings = ClockSettings()
     mqtt: MqttSettings = MqttSettings()
     ingest: IngestSettings = IngestSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    monitor: MonitorSettings = MonitorSettings()
     store: StoreSettings = StoreSettings()
     operations: OperationsSettings = OperationsSettings()
     detection: DetectionSettings = DetectionSettings()
@@ -189,6 +220,16 @@ class Settings(BaseSettings):
         """Return the store's URL with a relative SQLite file made absolute."""
         scheme, _, rest = self.store.url.partition(":")
         return f"sqlite:{self.resolve(Path(rest))}" if scheme == "sqlite" else self.store.url
+
+    @property
+    def districts(self) -> list[str]:
+        """The districts that ingest takes in."""
+        return self.ingest.districts or [self.city.district]
+
+    def spool_of(self, district: str) -> Path:
+        """Return the spool of a district: `ingest.spool` for the city's own, a file beside it for others."""
+        path = self.resolve(self.ingest.spool)
+        return path if district == self.city.district else path.with_name(f"{path.stem}-{district}{path.suffix}")
 
     def operations_url(self) -> str:
         """Return the SQLAlchemy URL of the operations database with a relative SQLite file made absolute."""

@@ -123,7 +123,7 @@ class Intake:
         if topic.channel is Channel.STATUS:
             self._take_status(topic, payload)
             return
-        message = self._decoder.decode(payload)
+        message = self._decoder.decode(str(topic), payload)
         self._group.received += message.readings
         refusal = self.admission.refusal(topic)
         if refusal is not None and not self._refreshed and not self.admission.knows(topic):

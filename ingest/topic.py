@@ -17,6 +17,8 @@ class Channel(StrEnum):
     """The last part of a topic."""
 
     DATA = "data"
+    SENML = "data/senml"
+    HJ212 = "data/hj212"
     STATUS = "status"
     ACK = "ack"
     CMD = "cmd"

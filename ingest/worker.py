@@ -21,13 +21,14 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from ingest.admission import Admission
-from ingest.forward import DetectionForwarder, StoreForwarder
+from ingest.detecting import DetectionForwarder
 from ingest.intake import Intake
 from ingest.mqtt import Address, Connection, Delivery, Inbox
 from ingest.payload.native import NativeDecoder
 from ingest.spool import Spool
 from ingest.status import BEAT, Status
 from ingest.store import ReadingStore
+from ingest.storing import StoreForwarder
 from ingest.topic import Channel, clock_topic, subscription
 from sensors.alarm_log import AlarmLog
 from sensors.clock import Clock, ManualClock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import NewType
 
 from twin.asset import AssetId, System
@@ -21,7 +21,8 @@ class Point:
 
     `unit` is the unit that its payloads are in where they name none; `low` and `high` are the sensor's span in SI.
     `crown_m` and `depth_m` are the pipe's crown and the ground above the zero of a level, for limits that are shares
-    of them.
+    of them. `code` is what the device's own protocol calls the point (a Sparkplug metric, an HJ 212 factor) where
+    that is not its name. `calibrated` and `calibration_due` are days.
     """
 
     name: str
@@ -32,11 +33,18 @@ class Point:
     high: float | None = None
     crown_m: float | None = None
     depth_m: float | None = None
+    code: str = ""
+    calibrated: date | None = None
+    calibration_due: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A field device, bound to the asset it watches. `easting` and `northing` are in the city's CRS, metres."""
+    """A field device, bound to the asset it watches. `easting` and `northing` are in the city's CRS, metres.
+
+    `address` is its name in a protocol that has names of its own: ``spBv1.0/{group}/{node}[/{device}]`` of Sparkplug,
+    ``hj212/{MN}`` of HJ 212. It is unique among the devices.
+    """
 
     id: DeviceId
     district: str
@@ -49,3 +57,4 @@ class Device:
     northing: float | None = None
     model: str = ""
     retired: bool = False
+    address: str = ""

@@ -18,11 +18,13 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Date,
     Engine,
     Float,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -39,7 +41,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, Oper
 
 from twin.errors import BusyError, ChengmaiError, InputError, SettingsError, UnavailableError
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest schema that this code knows; a test holds it to the packaged migrations."""
 
 BUSY_TIMEOUT_S = 30.0
@@ -67,6 +69,8 @@ devices = Table(
     Column("northing", Float),
     Column("model", Text, nullable=False),
     Column("retired", Boolean, nullable=False),
+    Column("address", Text),
+    Index("one_device_an_address", "address", unique=True),
 )
 
 points = Table(
@@ -82,6 +86,9 @@ points = Table(
     Column("high", Float),
     Column("crown_m", Float),
     Column("depth_m", Float),
+    Column("code", Text),
+    Column("calibrated", Date),
+    Column("calibration_due", Date),
     UniqueConstraint("device", "name"),
 )
 """Every point that ever was: `position` is null where the device no longer has it, and its series stays its own."""
@@ -141,6 +148,111 @@ transitions = Table(
     Column("comment", Text, nullable=False),
 )
 """What became of each alarm, append-only: triggers refuse every change and deletion."""
+
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("login", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("device", Text, ForeignKey("devices.device")),
+    Column("scope", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("issued", BigInteger, nullable=False),
+    Column("expires", BigInteger),
+    Column("revoked", BigInteger),
+)
+"""Logins of devices, platforms and services; `secret` is a salted hash, never the secret."""
+
+unknown_devices = Table(
+    "unknown_devices",
+    metadata,
+    Column("device", Text, primary_key=True),
+    Column("district", Text, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("messages", BigInteger, nullable=False),
+    Column("birth", Text),
+    Column("points", Text, nullable=False),
+)
+"""Devices that send and are in no registry: what they said of themselves, and their points (JSON: unit, value)."""
+
+presence = Table(
+    "presence",
+    metadata,
+    Column("device", Text, primary_key=True),
+    Column("online", Boolean, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("last", BigInteger),
+    Column("boot", BigInteger),
+    Column("birth", Text),
+    Column("lost", Text),
+)
+"""What devices last said of themselves on ``status``, and when they were last heard."""
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("device", Text, ForeignKey("devices.device"), nullable=False),
+    Column("district", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("args", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("sent", BigInteger),
+    Column("answered", BigInteger),
+    Column("ok", Boolean),
+    Column("code", Text),
+    Column("result", Text),
+    Index("commands_to_send", "district", "sent"),
+)
+"""Commands to devices, from their order to their answer."""
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+)
+"""The ingest workers that live, by their last beat."""
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("district", Text, primary_key=True),
+    Column("worker", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+)
+"""Who owns a district, until when; `epoch` grows with every change of owner."""
+
+detector_states = Table(
+    "detector_states",
+    metadata,
+    Column("district", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+)
+"""Detection's state, for an owner on another host that has not the spool of the one before."""
+
+trail = Table(
+    "trail",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+)
+"""The audit trail, append-only (triggers) and chained: `digest` covers the row and the digest before."""
 
 
 def connect(url: str) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -61,3 +62,18 @@ class Batch:
             np.empty(0, np.bool_),
             now,
         )
+
+    @staticmethod
+    def joined(batches: Sequence[Batch], now: int) -> Batch:
+        """Return the readings of several batches as one, in time order, handed over at `now`."""
+        if not batches:
+            return Batch.empty(now)
+        joined = Batch(
+            np.concatenate([batch.series for batch in batches]),
+            np.concatenate([batch.time for batch in batches]),
+            np.concatenate([batch.value for batch in batches]),
+            np.concatenate([batch.quality for batch in batches]),
+            np.concatenate([batch.history for batch in batches]),
+            now,
+        )
+        return joined.take(np.argsort(joined.time, kind="stable"))

@@ -119,6 +119,7 @@ def _device_row(device: Device) -> dict[str, Any]:
         "northing": device.northing,
         "model": device.model,
         "retired": device.retired,
+        "address": device.address or None,
     }
 
 
@@ -133,6 +134,9 @@ def _point_row(device: Device, point: Point, position: int) -> dict[str, Any]:
         "high": point.high,
         "crown_m": point.crown_m,
         "depth_m": point.depth_m,
+        "code": point.code,
+        "calibrated": point.calibrated,
+        "calibration_due": point.calibration_due,
     }
 
 
@@ -145,7 +149,17 @@ def _read(connection: Connection, device: str | None) -> list[Device]:
     grouped: dict[str, list[Point]] = {}
     for row in connection.execute(of_points):
         point = Point(
-            row.name, row.quantity, row.unit, row.series, row.low, row.high, crown_m=row.crown_m, depth_m=row.depth_m
+            row.name,
+            row.quantity,
+            row.unit,
+            row.series,
+            row.low,
+            row.high,
+            crown_m=row.crown_m,
+            depth_m=row.depth_m,
+            code=row.code or "",
+            calibrated=row.calibrated,
+            calibration_due=row.calibration_due,
         )
         grouped.setdefault(row.device, []).append(point)
     return [_device(row, tuple(grouped.get(row.device, ()))) for row in connection.execute(of_devices)]
@@ -164,6 +178,7 @@ def _device(row: Row[Any], its_points: tuple[Point, ...]) -> Device:
         northing=row.northing,
         model=row.model,
         retired=bool(row.retired),
+        address=row.address or "",
     )
 
 

@@ -89,9 +89,15 @@ class BusyError(ChengmaiError):
 
 
 class UnavailableError(ChengmaiError):
-    """A broker, store or database that does not answer."""
+    """A broker, store or database that does not answer; `retry_s` is how long it asks to be left alone."""
 
     default_code = "E_UNAVAILABLE"
+
+    def __init__(
+        self, what: str, *, where: str = "", expected: str = "", code: str = "", retry_s: float | None = None
+    ) -> None:
+        super().__init__(what, where=where, expected=expected, code=code)
+        self.retry_s = retry_s
 
 
 class RefusedError(ChengmaiError):

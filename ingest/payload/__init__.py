@@ -47,7 +47,12 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A decoded message. `boot` and `seq` name it for ever, or are both None; `readings` counts the refused too."""
+    """A decoded message. `boot` and `seq` name it for ever, or are both None; `readings` counts the refused too.
+
+    `address` names the device where the topic does not (``spBv1.0/{group}/{node}/{device}``); a point is then what
+    the device's own protocol calls it (`Point.code`). `consecutive` says that seq grows by one, so that holes can be
+    told. `replies` (topic, payload) go out once the message is on disk.
+    """
 
     boot: int | None
     seq: int | None
@@ -55,13 +60,24 @@ class Message:
     readings: int
     measurements: list[Measurement]
     refused: list[Refusal] = field(default_factory=list[Refusal])
+    address: str = ""
+    consecutive: bool = True
+    replies: tuple[tuple[str, bytes], ...] = ()
 
 
 class Decoder(Protocol):
-    """A payload format."""
+    """A payload format. Formats that remember (Sparkplug's aliases) give their memory to the spool, group by group."""
 
-    def decode(self, payload: bytes) -> Message:
+    def decode(self, topic: str, payload: bytes) -> Message:
         """Return the message, or raise RefusedError with the code that the contract names."""
+        ...
+
+    def memory(self) -> bytes | None:
+        """Return what has to outlive a restart if it has changed since the last call, else None."""
+        ...
+
+    def recall(self, memory: bytes) -> None:
+        """Take over what `memory` returned."""
         ...
 
 

@@ -57,12 +57,13 @@ _strict = msgspec.json.Decoder(_Strict)
 class NativeDecoder:
     """Decodes version 1 of the contract's JSON."""
 
-    def decode(self, payload: bytes) -> Message:
+    def decode(self, topic: str, payload: bytes) -> Message:
         """Return the message, or raise RefusedError: E_SIZE, E_UTF8, E_DEPTH, E_JSON, E_FIELD or E_COUNT.
 
         A message that has a name (boot, seq) and wrong contents is returned, refused as a whole: its receipt has to
         say so, or the device would send it for ever.
         """
+        del topic
         check_size(payload)
         _check_text(payload)
         _check_depth(payload)
@@ -71,6 +72,14 @@ class NativeDecoder:
         except (msgspec.DecodeError, RecursionError):
             return _named(_loose(payload), _read_loosely)
         return _named(strict, _read)
+
+    def memory(self) -> bytes | None:
+        """Return None: every message stands by itself."""
+        return None
+
+    def recall(self, memory: bytes) -> None:
+        """Take nothing over."""
+        del memory
 
 
 def _check_text(payload: bytes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,13 @@ from numpy.typing import NDArray
 
 from sensors.reading import Batch
 from twin.errors import SettingsError
+
+
+class Rejected(NamedTuple):
+    """A reading, by its position in the batch, that the store takes in no form, and what the store said."""
+
+    position: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,8 @@ class Written:
     duplicates: int
     conflicts: NDArray[np.intp]
     """Positions in the batch of the readings that were refused because (series, time) holds another value."""
+    rejected: Sequence[Rejected] = ()
+    """Readings that the store refuses for good; their neighbours are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +91,4 @@ def columns(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pd.DataFrame
     return frame
 
 
-__all__ = ["Latest", "ReadingStore", "Written", "columns", "open_store"]
+__all__ = ["Latest", "ReadingStore", "Rejected", "Written", "columns", "open_store"]

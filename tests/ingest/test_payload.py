@@ -13,7 +13,9 @@ from ingest.payload import MAX_READINGS, WHOLE, Measurement
 from ingest.payload.native import NativeDecoder
 from twin.errors import RefusedError
 
-decode = NativeDecoder().decode
+
+def decode(payload):
+    return NativeDecoder().decode("cim/v1/hewan/water/WP-1/data", payload)
 
 
 def test_a_single_message_gives_its_readings_in_order():

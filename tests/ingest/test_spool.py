@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.forward import StoreForwarder, join
 from ingest.ledger import Ledger
 from ingest.sequence import MAX_RANGES, Ranges
 from ingest.spool import Group, Quarantined, Reader, Spool
 from ingest.store.checks import START, readings
 from ingest.store.sqlite import SqliteStore
+from ingest.storing import StoreForwarder
 from sensors.clock import SystemClock
+from sensors.reading import Batch
 from twin.errors import BusyError, InputError, UnavailableError
 
 
@@ -120,7 +121,7 @@ def test_a_store_that_comes_back_gets_what_waited(tmp_path, spool, monkeypatch):
 
 
 def test_joined_batches_are_in_time_order():
-    joined = join([readings((1, 50, 5.0), (2, 10, 1.0)), readings((1, 20, 2.0))], 99)
+    joined = Batch.joined([readings((1, 50, 5.0), (2, 10, 1.0)), readings((1, 20, 2.0))], 99)
     assert list(joined.value) == [1.0, 2.0, 5.0]
     assert joined.now == 99
 

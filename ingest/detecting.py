@@ -1,17 +1,14 @@
-"""Forwarders: what follows the spool, each with a cursor of its own. One feeds the store, one feeds detection."""
+"""Detecting: the forwarder that follows the spool into detection, and takes what it finds to the alarm log."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import msgspec
-import numpy as np
 import structlog
 
-from ingest.spool import Quarantined, Reader, Spool, Spooled
-from ingest.store import ReadingStore, Written
+from ingest.spool import Reader, Spool, Spooled
 from sensors.alarm_log import AlarmLog
 from sensors.clock import Clock, to_ms
 from sensors.detection import Detection
@@ -27,87 +24,6 @@ CHECKPOINT_S = 5.0
 
 PASS_S = 1.0
 """An empty batch follows this long (city time) after the last one: silence is something to detect."""
-
-
-def join(batches: Sequence[Batch], now: int) -> Batch:
-    """Return the readings of several batches as one, in time order, handed over at `now`."""
-    if not batches:
-        return Batch.empty(now)
-    joined = Batch(
-        np.concatenate([batch.series for batch in batches]),
-        np.concatenate([batch.time for batch in batches]),
-        np.concatenate([batch.value for batch in batches]),
-        np.concatenate([batch.quality for batch in batches]),
-        np.concatenate([batch.history for batch in batches]),
-        now,
-    )
-    return joined.take(np.argsort(joined.time, kind="stable"))
-
-
-class StoreForwarder:
-    """Writes what is spooled into the reading store, and enters what became of it in the ledger.
-
-    `check` flags quality; `names` maps series to ``device/point``, for readings that the store refuses.
-    """
-
-    def __init__(
-        self,
-        spool: Spool,
-        store: ReadingStore,
-        clock: Clock,
-        *,
-        check: Callable[[Batch], Batch],
-        names: Callable[[], Mapping[int, str]],
-    ) -> None:
-        self.available = True
-        self._spool = spool
-        self._store = store
-        self._clock = clock
-        self._check = check
-        self._names = names
-        self._cursor = spool.cursor(Reader.STORED)
-
-    def run(self, stop: threading.Event) -> None:
-        """Forward until `stop`; a store that does not answer is tried again, and the spool grows meanwhile."""
-        wait_s = RETRY_S[0]
-        while not stop.is_set():
-            try:
-                if not self.step():
-                    self._spool.wait(self._cursor, 0.2)
-            except (UnavailableError, BusyError) as error:
-                if self.available:
-                    logger.warning("store_unavailable", error=str(error))
-                self.available = False
-                stop.wait(wait_s)
-                wait_s = min(2 * wait_s, RETRY_S[1])
-            else:
-                if not self.available:
-                    logger.info("store_available_again")
-                self.available, wait_s = True, RETRY_S[0]
-
-    def step(self) -> bool:
-        """Forward the next batches; whether there were any."""
-        spooled = self._spool.batches(self._cursor)
-        if not spooled:
-            return False
-        batch = self._check(join([one.batch for one in spooled], to_ms(self._clock.now())))
-        written = self._store.write(batch)
-        self._spool.stored(spooled[-1].id, written.stored, written.duplicates, self._conflicts(batch, written))
-        self._cursor = spooled[-1].id
-        return True
-
-    def _conflicts(self, batch: Batch, written: Written) -> list[Quarantined]:
-        names = self._names() if len(written.conflicts) else {}
-        return [
-            Quarantined(
-                batch.now,
-                names.get(int(batch.series[at]), f"series {batch.series[at]}"),
-                msgspec.json.encode({"ts": int(batch.time[at]), "v": float(batch.value[at])}),
-                "E_CONFLICT",
-                f"time {batch.time[at]} holds another value than {batch.value[at]:g} (SI)",
-            )
-            for at in written.conflicts
-        ]
 
 
 class DetectionForwarder:
@@ -208,7 +124,7 @@ class DetectionForwarder:
         if not self._recording:
             if spooled:
                 self._cursor = self._ahead = spooled[-1].id
-                yield join([one.batch for one in spooled], to_ms(self._clock.now()))
+                yield Batch.joined([one.batch for one in spooled], to_ms(self._clock.now()))
             return
         for one in spooled:
             self._ahead = one.id
@@ -216,7 +132,7 @@ class DetectionForwarder:
             if not len(one.batch):
                 stretch, self._waiting = self._waiting, []
                 self._cursor = one.id
-                yield join(stretch, one.batch.now)
+                yield Batch.joined(stretch, one.batch.now)
 
     def _update(self, batch: Batch) -> None:
         self._passed_s = self._clock.seconds()
@@ -230,4 +146,4 @@ class DetectionForwarder:
             self._unapplied, self._changed = [], True
 
 
-__all__ = ["DetectionForwarder", "StoreForwarder", "join"]
+__all__ = ["DetectionForwarder"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ingest.forward import DetectionForwarder
+from ingest.detecting import DetectionForwarder
 from ingest.spool import Group, Spool
 from sensors.alarm import Condition
 from sensors.alarm_log import AlarmLog
@@ -72,7 +72,7 @@ def test_silence_goes_through_a_crash_untouched_though_no_batch_came_after_it(sp
     for second in range(1, 120):
         clock.move_to(from_ms(checks.START_MS + 1000 * second))
         first.step()
-    monkeypatch.setattr("ingest.forward.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("ingest.detecting.CHECKPOINT_S", 0.0)
     first.step()
     before = alarms.list()
     assert {alarm.rule for alarm in before} == {"combustible_gas_high", "silence"}
