@@ -9,6 +9,8 @@ need chromium chromium
 need mosquitto mosquitto
 need mosquitto_pub mosquitto-clients
 need victoria-metrics victoria-metrics
+need influxd influxdb
+need strace strace
 [ -d /usr/share/fonts/opentype/noto ] || packages="$packages fonts-noto-cjk"
 [ -z "$packages" ] && exit 0
 
