@@ -6,17 +6,26 @@ detector state are indexed by it. Numbers are dense from 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Row, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, bindparam, func, insert, select, update
 
 from sensors.device import Device, DeviceId, Point
 from sensors.device_list import check, read_devices
 from sensors.operations import advance, counter, devices, points, reading, writing
 from twin.asset import AssetId, System
-from twin.errors import UnknownError
+from twin.errors import InputError, UnknownError
+
+_CHUNK = 500
+"""Names in one question: databases bound the variables of a statement."""
+
+_BLOCK = 5000
+"""Rows that are fetched at a time where all are read."""
+
+_ANY = TypeVar("_ANY")
 
 
 class Registry:
@@ -29,13 +38,15 @@ class Registry:
         """Add or replace devices, all or none; `Point.series` of what comes in is ignored.
 
         InputError for a name that no topic can carry, a device without points, a point twice, an interval that is
-        not positive; for an unknown quantity or a unit that does not fit, with the device named.
+        not positive; for an unknown quantity or a unit that does not fit; for an address or a point's code twice;
+        with the device named.
         """
         given = {device.id: device for device in new}
         for device in given.values():
             check(device)
         with writing(self._engine) as connection:
             advance(connection, "registry")
+            _check_addresses(connection, list(given.values()))
             _put_devices(connection, list(given.values()))
             _put_points(connection, list(given.values()))
 
@@ -50,18 +61,39 @@ class Registry:
                 connection.execute(statement, [{"key": device, "to": asset} for device, asset in bound])
         return [DeviceId(device) for device, _ in bound]
 
+    def retire(self, device: str) -> Device:
+        """Take `device` out of service and return it: its messages are refused, its series and history stay.
+
+        UnknownError if there is none; one that is retired already stays so.
+        """
+        with writing(self._engine) as connection:
+            retired = update(devices).where(devices.c.device == device, devices.c.retired.is_(False))
+            if connection.execute(retired.values(retired=True)).rowcount:
+                advance(connection, "registry")
+            return _one(connection, device)
+
+    def each(self, district: str | None = None) -> Iterator[Device]:
+        """Yield the devices of `district` (None: of all), as `devices` would, a block at a time.
+
+        All in one picture of the database, which stays open until the last. Units, quantities, places in the tree and
+        intervals that devices have in common are one object, so that a million devices stay small.
+        """
+        with reading(self._engine) as connection:
+            yield from _read(connection, *(() if district is None else (devices.c.district == district,)))
+
     def devices(self) -> list[Device]:
         """Return every device with the series numbers of its points, retired ones too, ordered by id."""
-        with reading(self._engine) as connection:
-            return _read(connection, None)
+        return list(self.each())
 
     def get(self, device: str) -> Device:
         """Return the device called `device`; UnknownError if there is none."""
         with reading(self._engine) as connection:
-            found = _read(connection, device)
-        if not found:
-            raise UnknownError("no such device", where=device, expected="one of `chengmai devices list`")
-        return found[0]
+            return _one(connection, device)
+
+    def count(self) -> int:
+        """Return how many devices there are, retired ones too."""
+        with reading(self._engine) as connection:
+            return int(connection.execute(select(func.count()).select_from(devices)).scalar_one())
 
     def version(self) -> int:
         """Return a number that grows with every change: who keeps devices in memory reads them again then."""
@@ -69,22 +101,44 @@ class Registry:
             return counter(connection, "registry")
 
 
+def _check_addresses(connection: Connection, given: Sequence[Device]) -> None:
+    """Refuse an address that two devices would have: what comes from it could not be told apart."""
+    owners: dict[str, str] = {}
+    addressed = [device for device in given if device.address]
+    for rows in _chunks([device.address for device in addressed]):
+        query = select(devices.c.address, devices.c.device).where(devices.c.address.in_(rows))
+        owners |= {row.address: row.device for row in connection.execute(query)}
+    replaced = {device.id for device in given}
+    owners = {address: owner for address, owner in owners.items() if owner not in replaced}
+    for device in addressed:
+        owner = owners.setdefault(device.address, device.id)
+        if owner != device.id:
+            raise InputError(f"address {device.address} is that of {owner}", where=device.id, expected="one of its own")
+
+
 def _put_devices(connection: Connection, given: Sequence[Device]) -> None:
-    known = set(connection.execute(select(devices.c.device)).scalars())
+    known: set[str] = set()
+    for ids in _chunks([device.id for device in given]):
+        known.update(connection.execute(select(devices.c.device).where(devices.c.device.in_(ids))).scalars())
     rows = [_device_row(device) for device in given]
     fresh = [row for row in rows if row["device"] not in known]
     changed = [{**row, "key": row["device"]} for row in rows if row["device"] in known]
-    if fresh:
-        connection.execute(insert(devices), fresh)
     if changed:
+        # An address that goes from one of them to another is free before it is taken.
+        free = update(devices).where(devices.c.device == bindparam("key")).values(address=None)
+        connection.execute(free, [{"key": row["key"]} for row in changed])
         statement = update(devices).where(devices.c.device == bindparam("key"))
         connection.execute(statement.values({name: bindparam(name) for name in rows[0]}), changed)
+    if fresh:
+        connection.execute(insert(devices), fresh)
 
 
 def _put_points(connection: Connection, given: Sequence[Device]) -> None:
     """Write the points of `given`; those that a device no longer has lose their position and keep their series."""
-    query = select(points.c.device, points.c.name, points.c.series)
-    known = {(row.device, row.name): int(row.series) for row in connection.execute(query)}
+    known: dict[tuple[str, str], int] = {}
+    for ids in _chunks([device.id for device in given]):
+        query = select(points.c.device, points.c.name, points.c.series).where(points.c.device.in_(ids))
+        known |= {(row.device, row.name): int(row.series) for row in connection.execute(query)}
     following = int(connection.execute(select(func.coalesce(func.max(points.c.series), -1))).scalar_one()) + 1
     fresh: list[dict[str, Any]] = []
     changed: list[dict[str, Any]] = []
@@ -140,46 +194,80 @@ def _point_row(device: Device, point: Point, position: int) -> dict[str, Any]:
     }
 
 
-def _read(connection: Connection, device: str | None) -> list[Device]:
-    of_points = select(points).where(points.c.position.is_not(None)).order_by(points.c.device, points.c.position)
-    of_devices = select(devices).order_by(devices.c.device)
-    if device is not None:
-        of_points = of_points.where(points.c.device == device)
-        of_devices = of_devices.where(devices.c.device == device)
-    grouped: dict[str, list[Point]] = {}
-    for row in connection.execute(of_points):
-        point = Point(
-            row.name,
-            row.quantity,
-            row.unit,
-            row.series,
-            row.low,
-            row.high,
-            crown_m=row.crown_m,
-            depth_m=row.depth_m,
-            code=row.code or "",
-            calibrated=row.calibrated,
-            calibration_due=row.calibration_due,
-        )
-        grouped.setdefault(row.device, []).append(point)
-    return [_device(row, tuple(grouped.get(row.device, ()))) for row in connection.execute(of_devices)]
+def _one(connection: Connection, device: str) -> Device:
+    for found in _read(connection, devices.c.device == device):
+        return found
+    raise UnknownError("no such device", where=device, expected="one of `chengmai devices list`")
 
 
-def _device(row: Row[Any], its_points: tuple[Point, ...]) -> Device:
+def _read(connection: Connection, *where: ColumnElement[bool]) -> Iterator[Device]:
+    """Yield the devices of `where`: two questions in the order of the devices, read side by side."""
+    join = points.join(devices, devices.c.device == points.c.device)
+    of_points = select(points).select_from(join).where(points.c.position.is_not(None), *where)
+    of_points = of_points.order_by(points.c.device, points.c.position)
+    of_devices = select(devices).where(*where).order_by(devices.c.device)
+    shared = _Shared()
+    block = {"yield_per": _BLOCK}
+    rows = iter(connection.execute(of_points, execution_options=block))
+    row = next(rows, None)
+    for device in connection.execute(of_devices, execution_options=block):
+        its_points: list[Point] = []
+        while row is not None and row.device == device.device:
+            its_points.append(_point(row, shared))
+            row = next(rows, None)
+        yield _device(device, tuple(its_points), shared)
+
+
+class _Shared:
+    """Keeps one object of each text, number, day and interval that many devices have in common."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Any] = {}
+
+    def __call__(self, value: _ANY) -> _ANY:
+        return self._known.setdefault(value, value)
+
+
+@cache
+def _interval(ms: int) -> timedelta:
+    return timedelta(milliseconds=ms)
+
+
+def _point(row: Row[Any], shared: _Shared) -> Point:
+    return Point(
+        shared(row.name),
+        shared(row.quantity),
+        shared(row.unit),
+        row.series,
+        shared(row.low),
+        shared(row.high),
+        crown_m=row.crown_m,
+        depth_m=row.depth_m,
+        code=shared(row.code or ""),
+        calibrated=shared(row.calibrated),
+        calibration_due=shared(row.calibration_due),
+    )
+
+
+def _device(row: Row[Any], its_points: tuple[Point, ...], shared: _Shared) -> Device:
     return Device(
         id=DeviceId(row.device),
-        district=row.district,
+        district=shared(row.district),
         system=System(row.system),
         points=its_points,
-        interval=timedelta(milliseconds=row.interval_ms),
+        interval=_interval(row.interval_ms),
         name=row.name,
         asset=None if row.asset is None else AssetId(row.asset),
         easting=row.easting,
         northing=row.northing,
-        model=row.model,
+        model=shared(row.model),
         retired=bool(row.retired),
         address=row.address or "",
     )
+
+
+def _chunks(names: Sequence[_ANY]) -> Iterator[Sequence[_ANY]]:
+    return (names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK))
 
 
 __all__ = ["Registry", "read_devices"]
