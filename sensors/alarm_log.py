@@ -10,13 +10,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, RowMapping, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, RowMapping, Select, bindparam, func, insert, or_, select, update
 
 from sensors import alarm as machine
 from sensors.alarm import Alarm, AlarmId, Condition, Event, Place, State, Step, Transition, Visibility
 from sensors.clock import Clock, from_ms, to_ms
 from sensors.detection import Detection, DetectionKind, Key, Subject
 from sensors.device import DeviceId
+from sensors.ingest_alarm import ingest_subject
 from sensors.operations import advance, alarms, counter, devices, reading, transitions, writing
 from twin.asset import AssetId
 from twin.errors import InputError, StaleError, UnknownError
@@ -63,18 +64,27 @@ class AlarmLog:
         """Clear the open active alarms, of the devices of `district` or of all, that are not `standing`; return them.
 
         For a worker that starts: detectors that forgot a condition (a lost state, a removed device, another limit)
-        would never say that it is over.
+        would never say that it is over. What ingest found itself is not theirs, and stays.
         """
         at = self._now()
-        mine = [alarms.c.open, alarms.c.condition == Condition.ACTIVE.value]
+        mine = [*_STANDING, alarms.c.kind != DetectionKind.INGEST.value]
         if district is not None:
-            mine.append(alarms.c.device.in_(select(devices.c.device).where(devices.c.district == district)))
+            mine.append(alarms.c.device.in_(_devices_of(district)))
         with writing(self._engine) as connection:
             changes = _Changes(connection)
             for alarm in _alarms(connection, *mine):
                 if (alarm.subject, alarm.rule) not in standing:
                     changes.note(machine.forget(alarm, at))
             return changes.write()
+
+    def of_ingest(self, district: str) -> list[Alarm]:
+        """Return the active alarms that ingest of `district` raised, about itself or about one of its devices.
+
+        For a monitor that starts: what its predecessor raised is for it to clear.
+        """
+        about = or_(alarms.c.subject == ingest_subject(district), alarms.c.device.in_(_devices_of(district)))
+        with reading(self._engine) as connection:
+            return _alarms(connection, *_STANDING, alarms.c.kind == DetectionKind.INGEST.value, about)
 
     def acknowledge(self, alarm_id: int, *, by: str, comment: str = "", version: int) -> Alarm:
         """Acknowledge an alarm as the person `by`, who saw its `version`; return it.
@@ -141,6 +151,13 @@ class AlarmLog:
 
     def _now(self) -> datetime:
         return from_ms(to_ms(self._clock.now()))  # what is returned is what is stored
+
+
+_STANDING = (alarms.c.open, alarms.c.condition == Condition.ACTIVE.value)
+
+
+def _devices_of(district: str) -> Select[tuple[str]]:
+    return select(devices.c.device).where(devices.c.district == district)
 
 
 class _Changes:

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from sensors.alarm import Alarm
 from sensors.detection import DetectionKind
+from sensors.ingest_alarm import said_en, said_zh
 from sensors.quantity import CATALOGUE, from_si, usual_unit
 
 Language: TypeAlias = Literal["zh", "en"]
@@ -65,6 +66,8 @@ def _zh(alarm: Alarm) -> str:
         case DetectionKind.SEASONAL:
             verb = "偏低" if _below(alarm) else "偏高"
             return f"{said}，较往常同一时段{verb}{_instead_zh(alarm)}。"
+        case DetectionKind.INGEST:
+            return said_zh(where, alarm.rule, alarm.value)
 
 
 def _en(alarm: Alarm) -> str:
@@ -86,6 +89,8 @@ def _en(alarm: Alarm) -> str:
         case DetectionKind.SEASONAL:
             side = "low" if _below(alarm) else "high"
             return f"{said}, {side} for this time of day{_instead_en(alarm)}."
+        case DetectionKind.INGEST:
+            return said_en(where, alarm.rule, alarm.value)
 
 
 def _instead_zh(alarm: Alarm) -> str:

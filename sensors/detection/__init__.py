@@ -18,20 +18,21 @@ from typing import NewType, Protocol, TypeAlias
 from sensors.reading import Batch
 
 Subject = NewType("Subject", str)
-"""What it is about: ``point:{device}/{point}``, ``device:{device}``, ``gateway:…``, ``asset:…`` or ``zone:…``."""
+"""What it is about: ``point:{device}/{point}``, ``device:{device}``, ``ingest:{district}``, ``asset:…``, ``zone:…``."""
 
 Key: TypeAlias = tuple[Subject, str]
 """Subject and rule: they name a condition, and an open alarm is unique by them."""
 
 
 class DetectionKind(StrEnum):
-    """What was found."""
+    """What was found; INGEST by ingest about itself (`sensors.ingest_alarm`), everything else by detectors."""
 
     LIMIT = "limit"
     SILENCE = "silence"
     FLAT_LINE = "flat_line"
     RATE_OF_CHANGE = "rate_of_change"
     SEASONAL = "seasonal"
+    INGEST = "ingest"
 
 
 @dataclass(frozen=True, slots=True)
