@@ -218,17 +218,19 @@ workers = Table(
     Column("host", Text, nullable=False),
     Column("beat", BigInteger, nullable=False),
 )
-"""The ingest workers that live, by their last beat."""
+"""The ingest workers; `beat` changes as long as one lives."""
 
 leases = Table(
     "leases",
     metadata,
     Column("district", Text, primary_key=True),
     Column("worker", Text, nullable=False),
+    Column("spool", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
-    Column("expires", BigInteger, nullable=False),
+    Column("renewed", BigInteger, nullable=False),
 )
-"""Who owns a district, until when; `epoch` grows with every change of owner."""
+"""Who owns a district, and by which spool (its id); `epoch` grows with every change of owner, `renewed` changes as
+long as the owner lives."""
 
 detector_states = Table(
     "detector_states",

@@ -98,8 +98,9 @@ def _leases() -> None:
         "leases",
         sa.Column("district", sa.Text, primary_key=True),
         sa.Column("worker", sa.Text, nullable=False),
+        sa.Column("spool", sa.Text, nullable=False),
         sa.Column("epoch", sa.BigInteger, nullable=False),
-        sa.Column("expires", sa.BigInteger, nullable=False),
+        sa.Column("renewed", sa.BigInteger, nullable=False),
     )
 
 
