@@ -37,7 +37,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchModuleError, OperationalError
 
 from twin.errors import BusyError, ChengmaiError, InputError, SettingsError, UnavailableError
 
@@ -54,7 +54,7 @@ counters = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-"""Numbers that only grow: `change` (the sequence of alarm changes), `alarm` (ids), `registry` (its version)."""
+"""Numbers that only grow: `change` (of alarms), `alarm` (ids), `registry` (its version), `trail` (its entries)."""
 
 devices = Table(
     "devices",
@@ -335,7 +335,7 @@ def _told(engine: Engine) -> Generator[None, None, None]:
     where = engine.url.database or str(engine.url)
     try:
         yield
-    except OperationalError as error:
+    except (OperationalError, InterfaceError) as error:  # pg8000 says the latter of a server that is away
         what = str(error.orig)
         if "locked" in what or "busy" in what:
             raise BusyError(what, where=where, expected=f"a writer that is done within {BUSY_TIMEOUT_S:g} s") from error
