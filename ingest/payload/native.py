@@ -65,8 +65,8 @@ class NativeDecoder:
         """
         del topic
         check_size(payload)
-        _check_text(payload)
-        _check_depth(payload)
+        check_text(payload)
+        check_depth(payload)
         try:
             strict = _strict.decode(payload)
         except (msgspec.DecodeError, RecursionError):
@@ -82,7 +82,8 @@ class NativeDecoder:
         del memory
 
 
-def _check_text(payload: bytes) -> None:
+def check_text(payload: bytes) -> None:
+    """Refuse what is not UTF-8 (E_UTF8); every JSON format asks."""
     if payload.isascii():
         return
     try:
@@ -91,8 +92,8 @@ def _check_text(payload: bytes) -> None:
         raise RefusedError(f"byte {error.start} is not UTF-8", code="E_UTF8") from None
 
 
-def _check_depth(payload: bytes) -> None:
-    """Refuse deep nesting before a parser recurses into it."""
+def check_depth(payload: bytes) -> None:
+    """Refuse deep nesting before a parser recurses into it (E_DEPTH); every JSON format asks."""
     if payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH:
         return
     text = np.frombuffer(payload, np.uint8)
@@ -214,4 +215,4 @@ def _reading(place: int, time: Any, point: str, value: Any) -> Measurement | Ref
 _OPENING = np.frombuffer(b"{[", np.uint8)
 _CLOSING = np.frombuffer(b"}]", np.uint8)
 
-__all__ = ["MAX_DEPTH", "NativeDecoder"]
+__all__ = ["MAX_DEPTH", "NativeDecoder", "check_depth", "check_text"]
