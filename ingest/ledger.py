@@ -18,6 +18,8 @@ class Ledger:
     duplicates: int
     quarantined: int
     spooled: int
+    purged: int = 0
+    """Of the quarantined: those that an operator has deleted for good."""
 
     @property
     def balance(self) -> int:

@@ -7,12 +7,12 @@ with cursors of their own, the store and detection; a batch is deleted once both
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -20,10 +20,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from ingest import quarantine
 from ingest.ledger import Ledger
+from ingest.quarantine import Quarantined
 from ingest.sequence import Ranges
 from ingest.status import Status
-from sensors.clock import from_ms
 from sensors.reading import Batch
 from twin.errors import BusyError, InputError, UnavailableError
 
@@ -33,17 +34,22 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
     id INTEGER PRIMARY KEY AUTOINCREMENT, now INTEGER NOT NULL, readings INTEGER NOT NULL, columns BLOB NOT NULL
 );
-CREATE TABLE IF NOT EXISTS quarantine (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,
-    code TEXT NOT NULL, reason TEXT NOT NULL, readings INTEGER NOT NULL
-);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seen (
     device TEXT NOT NULL, boot INTEGER NOT NULL, ranges BLOB NOT NULL, PRIMARY KEY (device, boot)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS states (name TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
 """
-_COUNTERS = ("received", "stored", "duplicates", "quarantined", "cursor_stored", "cursor_detected")
+_COUNTERS = ("received", "stored", "duplicates", "quarantined", "purged", "cursor_stored", "cursor_detected")
+_WAITING = {"spooled": "cursor_stored", "undetected": "cursor_detected"}
+"""Counters of what waits for a reader, by that reader's cursor."""
+
+RESERVE_BYTES = 64 * 1024 * 1024
+RESERVE_SHARE = 0.1
+"""Free space that intake leaves on the spool's disk: this much, or this share of a small one. Moving a cursor and
+writing the heart-beat take space too, and must go on when nothing more is taken in."""
+
+_VACUUM_PAGES = 2000  # given back at a time: they pass through the log, which has to fit into the reserve
 
 
 class Reader(StrEnum):
@@ -60,27 +66,12 @@ class Spooled(NamedTuple):
     batch: Batch
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """What was refused, as it came. `readings` is how many of the message's readings the code stands for."""
-
-    time: int
-    topic: str
-    payload: bytes
-    code: str
-    reason: str
-    readings: int = 1
-    id: int = 0
-
-    @property
-    def received(self) -> datetime:
-        """City time of receipt, aware UTC."""
-        return from_ms(self.time)
-
-
 @dataclass(slots=True)
 class Group:
-    """What one transaction takes in; counts are in readings. `seen` and `forgotten` are by device and boot."""
+    """What one transaction takes in; counts are in readings. `seen` and `forgotten` are by device and boot.
+
+    `states` is what decoders have to remember, by name; `released` are quarantine rows that are taken in again here.
+    """
 
     received: int = 0
     duplicates: int = 0
@@ -88,26 +79,29 @@ class Group:
     quarantine: list[Quarantined] = field(default_factory=list[Quarantined])
     seen: Mapping[tuple[str, int], Ranges] = field(default_factory=dict[tuple[str, int], Ranges])
     forgotten: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
+    states: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    released: list[int] = field(default_factory=list[int])
 
 
 class Spool:
-    """The spool file at `path`. Safe to share between threads; `close` it at the end."""
+    """The spool file at `path`. Safe to share between threads; `close` it at the end.
+
+    What is taken in is synchronised to the disk before `commit` returns (`synchronous = FULL`). A cursor that moves
+    is not (NORMAL): should the machine lose power then, the reader does its last steps again, which changes nothing,
+    and the next commit puts both on disk (SQLite, PRAGMA synchronous; the order of the log is kept).
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
         self._more = threading.Condition()
         self._newest = 0
         with self._told():
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.executescript(_SCHEMA)
-            self._connection.executemany(
-                "INSERT INTO counters VALUES (?, 0) ON CONFLICT DO NOTHING", [(name,) for name in _COUNTERS]
-            )
+            self._durable = _connect(path, "FULL")
+            self._prepare()
+            self._moving = _connect(path, "NORMAL")
+            self._reader = _connect(path, "NORMAL")
 
     @contextmanager
     def owned(self) -> Generator[None]:
@@ -125,21 +119,37 @@ class Spool:
                 raise BusyError(f"another ingest has it ({error})", where=str(self.path), expected="one") from None
             yield
 
+    @property
+    def synchronous(self) -> int:
+        """What `commit` runs with (SQLite, PRAGMA synchronous: 2 is FULL)."""
+        return self._durable.execute("PRAGMA synchronous").fetchone()[0]
+
     def commit(self, group: Group) -> None:
-        """Take in a group; on return it is on disk. UnavailableError, and nothing taken in, when that fails."""
-        with self._transaction() as connection:
-            newest = 0
-            for batch in group.batches:
-                row = (batch.now, len(batch), _pack(batch))
-                statement = "INSERT INTO batches (now, readings, columns) VALUES (?, ?, ?)"
-                newest = connection.execute(statement, row).lastrowid or 0
-            quarantined = _quarantine(connection, group.quarantine)
+        """Take in a group; on return it is on disk. UnavailableError, and nothing taken in, when that fails.
+
+        It also fails when the disk is nearly full (`RESERVE_BYTES`), and as soon as there is room it does not.
+        BusyError when a row of `group.released` has been purged meanwhile.
+        """
+        self._keep_reserve()
+        with self._transaction(self._durable) as connection:
+            newest = _add_batches(connection, group.batches)
+            quarantined = quarantine.add(connection, group.quarantine)
+            quarantined -= quarantine.release(connection, group.released)
             connection.executemany(
                 "INSERT OR REPLACE INTO seen VALUES (?, ?, ?)",
                 [(device, boot, msgspec.json.encode(seen.pairs())) for (device, boot), seen in group.seen.items()],
             )
             connection.executemany("DELETE FROM seen WHERE device = ? AND boot = ?", group.forgotten)
-            _count(connection, received=group.received, duplicates=group.duplicates, quarantined=quarantined)
+            connection.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", group.states.items())
+            spooled = sum(len(batch) for batch in group.batches)
+            _count(
+                connection,
+                received=group.received,
+                duplicates=group.duplicates,
+                quarantined=quarantined,
+                spooled=spooled,
+                undetected=spooled,
+            )
         if newest:
             with self._more:
                 self._newest = newest
@@ -154,8 +164,8 @@ class Spool:
         """Return batches newer than `after`, oldest first, until they hold `readings` readings or there are no more."""
         taken: list[Spooled] = []
         statement = "SELECT id, now, readings, columns FROM batches WHERE id > ? ORDER BY id LIMIT 1000"
-        with self._lock, self._told():
-            for number, now, count, packed in self._connection.execute(statement, (after,)):
+        with self._reads() as connection:
+            for number, now, count, packed in connection.execute(statement, (after,)):
                 taken.append(Spooled(number, _unpack(packed, count, now)))
                 readings -= count
                 if readings <= 0:
@@ -166,100 +176,169 @@ class Spool:
         """Return the id of the last batch that `reader` is past."""
         return self._counters()[f"cursor_{reader}"]
 
-    def stored(self, through: int, stored: int, duplicates: int, conflicts: Sequence[Quarantined] = ()) -> None:
-        """Note what became of the batches up to `through` in the store."""
-        with self._transaction() as connection:
-            quarantined = _quarantine(connection, conflicts)
+    def stored(self, through: int, stored: int, duplicates: int, refused: Sequence[Quarantined] = ()) -> None:
+        """Note what became of the batches up to `through` in the store; `refused` are those it does not take."""
+        with self._transaction(self._moving) as connection:
+            quarantined = quarantine.add(connection, refused)
             _count(connection, stored=stored, duplicates=duplicates, quarantined=quarantined)
-            _move(connection, Reader.STORED, through)
+            _move(connection, Reader.STORED, "spooled", through)
 
     def detected(self, through: int, state: bytes) -> None:
         """Note that detection is past the batches up to `through`, and the state that it was in then."""
-        with self._transaction() as connection:
+        with self._transaction(self._moving) as connection:
             connection.execute("INSERT OR REPLACE INTO states VALUES ('detection', ?)", (state,))
-            _move(connection, Reader.DETECTED, through)
+            _move(connection, Reader.DETECTED, "undetected", through)
+
+    def state(self, name: str) -> bytes | None:
+        """Return what was last kept under `name` (`Group.states`, `detected`, `beat`), or None."""
+        with self._reads() as connection:
+            row = connection.execute("SELECT state FROM states WHERE name = ?", (name,)).fetchone()
+        return None if row is None else row[0]
 
     def detector_state(self) -> bytes | None:
         """Return the state of the last `detected`."""
-        return self._state("detection")
+        return self.state("detection")
 
     def seen(self, device: str) -> dict[int, Ranges]:
         """Return the sequence numbers seen of a device, by boot."""
-        with self._lock, self._told():
-            rows = self._connection.execute("SELECT boot, ranges FROM seen WHERE device = ?", (device,)).fetchall()
+        with self._reads() as connection:
+            rows = connection.execute("SELECT boot, ranges FROM seen WHERE device = ?", (device,)).fetchall()
         return {boot: Ranges(msgspec.json.decode(ranges, type=list[tuple[int, int]])) for boot, ranges in rows}
 
     def ledger(self) -> Ledger:
-        """Return the ledger as it stands."""
-        with self._lock, self._told(), self._picture():
-            counters = dict(self._connection.execute("SELECT name, value FROM counters"))
-            spooled = self._sum_after(counters["cursor_stored"])
+        """Return the ledger as it stands, from its counters."""
+        counters = self._counters()
         return Ledger(
-            counters["received"], counters["stored"], counters["duplicates"], counters["quarantined"], spooled
+            counters["received"],
+            counters["stored"],
+            counters["duplicates"],
+            counters["quarantined"],
+            counters["spooled"],
+            counters["purged"],
+        )
+
+    def recounted(self) -> Ledger:
+        """Return the ledger with what waits and what is in quarantine counted anew, row by row.
+
+        Takes a second for each ten million readings or so that wait; nobody has to wait for it.
+        """
+        with self._told(), closing(_connect(self.path, "NORMAL")) as connection, _picture(connection):
+            counters = dict[str, int](connection.execute("SELECT name, value FROM counters").fetchall())
+            spooled = _sum_after(connection, counters["cursor_stored"])
+            kept = connection.execute("SELECT coalesce(sum(readings), 0) FROM quarantine").fetchone()[0]
+        return Ledger(
+            counters["received"],
+            counters["stored"],
+            counters["duplicates"],
+            kept + counters["purged"],
+            spooled,
+            counters["purged"],
         )
 
     def undetected(self) -> int:
         """Return how many readings detection has not checkpointed yet."""
-        cursor = self.cursor(Reader.DETECTED)
-        with self._lock, self._told():
-            return self._sum_after(cursor)
+        return self._counters()["undetected"]
 
-    def quarantined(self, limit: int = 100, code: str | None = None) -> list[Quarantined]:
-        """Return what was refused, newest first."""
-        statement = (
-            "SELECT time, topic, payload, code, reason, readings, id FROM quarantine "
-            "WHERE code = coalesce(?, code) ORDER BY id DESC LIMIT ?"
-        )
-        with self._lock, self._told():
-            return [Quarantined(*row) for row in self._connection.execute(statement, (code, limit))]
+    def quarantined(self, limit: int = 100, code: str | None = None, device: str | None = None) -> list[Quarantined]:
+        """Return what was refused, newest first; of one code and of one device where these are given."""
+        with self._reads() as connection:
+            return quarantine.newest(connection, limit, code, device)
+
+    def quarantined_row(self, number: int) -> Quarantined | None:
+        """Return one row of the quarantine, or None."""
+        with self._reads() as connection:
+            return quarantine.one(connection, number)
+
+    def ask_replay(self, numbers: Iterable[int]) -> int:
+        """Ask that rows of the quarantine are taken in again; returns how many of them there are.
+
+        The owner's intake does it within seconds, or when there is one: what passes now leaves the quarantine, what
+        does not is refused anew. Asking again changes nothing.
+        """
+        with self._transaction(self._durable) as connection:
+            return quarantine.ask(connection, numbers)
+
+    def asked(self, limit: int = 500) -> list[Quarantined]:
+        """Return the oldest rows that are to be taken in again."""
+        with self._reads() as connection:
+            return quarantine.asked(connection, limit)
+
+    def purge(self, numbers: Iterable[int]) -> int:
+        """Delete rows of the quarantine for good, and return how many there were.
+
+        The ledger goes on counting their readings as quarantined, and tells how many of those are purged.
+        """
+        with self._transaction(self._durable) as connection:
+            rows, readings = quarantine.remove(connection, numbers)
+            _count(connection, purged=readings)
+        return rows
 
     def beat(self, status: Status) -> None:
         """Write the heart-beat."""
-        with self._transaction() as connection:
+        with self._transaction(self._moving) as connection:
             connection.execute("INSERT OR REPLACE INTO states VALUES ('status', ?)", (msgspec.json.encode(status),))
 
     def status(self) -> Status | None:
         """Return the last heart-beat, or None if there never was one."""
-        state = self._state("status")
+        state = self.state("status")
         return None if state is None else msgspec.json.decode(state, type=Status)
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        for connection in (self._reader, self._moving, self._durable):
+            connection.close()
 
-    def _state(self, name: str) -> bytes | None:
-        with self._lock, self._told():
-            row = self._connection.execute("SELECT state FROM states WHERE name = ?", (name,)).fetchone()
-        return None if row is None else row[0]
+    def _prepare(self) -> None:
+        connection = self._durable
+        connection.executescript(_SCHEMA)
+        quarantine.prepare(connection)
+        with _immediate(connection):
+            connection.executemany(
+                "INSERT INTO counters VALUES (?, 0) ON CONFLICT DO NOTHING", [(name,) for name in _COUNTERS]
+            )
+            counters = dict[str, int](connection.execute("SELECT name, value FROM counters").fetchall())
+            for name, cursor in _WAITING.items():  # spools of earlier versions counted them at every question
+                if name not in counters:
+                    waiting = _sum_after(connection, counters[cursor])
+                    connection.execute("INSERT INTO counters VALUES (?, ?)", (name, waiting))
 
     def _counters(self) -> dict[str, int]:
-        with self._lock, self._told():
-            return dict(self._connection.execute("SELECT name, value FROM counters"))
+        with self._reads() as connection:
+            return dict(connection.execute("SELECT name, value FROM counters").fetchall())
 
-    def _sum_after(self, cursor: int) -> int:
-        statement = "SELECT coalesce(sum(readings), 0) FROM batches WHERE id > ?"
-        return self._connection.execute(statement, (cursor,)).fetchone()[0]
+    def _keep_reserve(self) -> None:
+        """UnavailableError when the disk is nearly full, even with what the spool itself can give back."""
+        disk = shutil.disk_usage(self.path)
+        reserve = min(RESERVE_BYTES, round(RESERVE_SHARE * disk.total))
+        if disk.free >= reserve:
+            return
+        with self._writing, self._told():
+            while self._give_back() and shutil.disk_usage(self.path).free < reserve:
+                pass
+        free = shutil.disk_usage(self.path).free
+        if free < reserve:
+            raise UnavailableError(
+                f"the spool's disk is nearly full: {free / 1e6:.1f} MB free",
+                where=str(self.path),
+                expected=f"at least {reserve / 1e6:.1f} MB",
+            )
+
+    def _give_back(self) -> bool:
+        """Give some of the file's unused pages back to the disk; whether there were any."""
+        unused = self._durable.execute("PRAGMA freelist_count").fetchone()[0]
+        self._durable.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+        self._durable.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return self._durable.execute("PRAGMA freelist_count").fetchone()[0] < unused
 
     @contextmanager
-    def _picture(self) -> Generator[None]:
-        """Hold one consistent picture of the file over several reads."""
-        self._connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._connection.execute("COMMIT")
+    def _reads(self) -> Generator[sqlite3.Connection]:
+        with self._reading, self._told():
+            yield self._reader
 
     @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
-        with self._lock, self._told():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # a full disk has ended it already
-                    self._connection.execute("ROLLBACK")
-                raise
+    def _transaction(self, connection: sqlite3.Connection) -> Generator[sqlite3.Connection]:
+        with self._writing, self._told(), _immediate(connection):
+            yield connection
 
     @contextmanager
     def _told(self) -> Generator[None]:
@@ -271,17 +350,43 @@ class Spool:
             raise InputError(f"spool: {error}", where=str(self.path), expected="a spool", code="E_FORMAT") from error
 
 
-def _quarantine(connection: sqlite3.Connection, refused: Iterable[Quarantined]) -> int:
-    count = 0
-    for one in refused:
-        row = (one.time, one.topic, one.payload, one.code, one.reason, one.readings)
-        # What came in may hold halves of surrogate pairs, which no UTF-8 file takes.
-        clean = [part.encode("utf-8", "replace").decode() if isinstance(part, str) else part for part in row]
-        connection.execute(
-            "INSERT INTO quarantine (time, topic, payload, code, reason, readings) VALUES (?, ?, ?, ?, ?, ?)", clean
-        )
-        count += one.readings
-    return count
+def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table: later it does nothing
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    return connection
+
+
+@contextmanager
+def _immediate(connection: sqlite3.Connection) -> Generator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # a full disk has ended it already
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _picture(connection: sqlite3.Connection) -> Generator[None]:
+    """Hold one consistent picture of the file over several reads."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
+
+
+def _add_batches(connection: sqlite3.Connection, batches: Iterable[Batch]) -> int:
+    """Add the batches, and return the number of the last one (0: there was none)."""
+    newest = 0
+    for batch in batches:
+        row = (batch.now, len(batch), _pack(batch))
+        newest = connection.execute("INSERT INTO batches (now, readings, columns) VALUES (?, ?, ?)", row).lastrowid or 0
+    return newest
 
 
 def _count(connection: sqlite3.Connection, **changes: int) -> None:
@@ -291,7 +396,19 @@ def _count(connection: sqlite3.Connection, **changes: int) -> None:
     )
 
 
-def _move(connection: sqlite3.Connection, reader: Reader, through: int) -> None:
+def _sum_after(connection: sqlite3.Connection, cursor: int) -> int:
+    statement = "SELECT coalesce(sum(readings), 0) FROM batches WHERE id > ?"
+    return connection.execute(statement, (cursor,)).fetchone()[0]
+
+
+def _move(connection: sqlite3.Connection, reader: Reader, waiting: str, through: int) -> None:
+    """Move a cursor, count down what waits for its reader, and delete what both readers are past."""
+    passed = (
+        "SELECT coalesce(sum(readings), 0) FROM batches "
+        "WHERE id > (SELECT value FROM counters WHERE name = ?) AND id <= ?"
+    )
+    count = connection.execute(passed, (f"cursor_{reader}", through)).fetchone()[0]
+    _count(connection, **{waiting: -count})
     connection.execute("UPDATE counters SET value = ? WHERE name = ?", (through, f"cursor_{reader}"))
     connection.execute("DELETE FROM batches WHERE id <= (SELECT min(value) FROM counters WHERE name LIKE 'cursor_%')")
 
