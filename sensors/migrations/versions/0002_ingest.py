@@ -115,6 +115,7 @@ def _detector_states() -> None:
 
 
 def _trail() -> None:
+    op.execute("INSERT INTO counters (name, value) VALUES ('trail', 0)")
     op.create_table(
         "trail",
         sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
