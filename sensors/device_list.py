@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -23,6 +24,12 @@ _LONGEST_S = 366 * 86_400.0
 """What an interval may be: whole milliseconds are kept, and silence is counted in intervals."""
 
 
+_ADDRESS = re.compile(r"spBv1\.0/[^/+#\x00]+/[^/+#\x00]+(/[^/+#\x00]+)?|hj212/[A-Za-z0-9_-]{1,64}")
+_ADDRESS_FORMS = "spBv1.0/{group}/{node}, spBv1.0/{group}/{node}/{device} or hj212/{MN}"
+"""What an address looks like: Sparkplug 3.0.0 allows its names any UTF-8 but '/', '+' and '#'
+(tck-id-topic-structure-namespace-valid-group-id and its like); an MN is held to what the other names here may be."""
+
+
 class _Point(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     quantity: str
@@ -31,6 +38,9 @@ class _Point(msgspec.Struct, forbid_unknown_fields=True):
     high: float | None = None
     crown_m: float | None = None
     depth_m: float | None = None
+    code: str = ""
+    calibrated: date | None = None
+    calibration_due: date | None = None
 
 
 class _Device(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,6 +55,7 @@ class _Device(msgspec.Struct, forbid_unknown_fields=True):
     northing: float | None = None
     model: str = ""
     retired: bool = False
+    address: str = ""
 
 
 _POINT_COLUMNS = {"point": "name"} | {name: name for name in _Point.__struct_fields__ if name != "name"}
@@ -55,8 +66,9 @@ def read_devices(path: Path) -> list[Device]:
     """Return the devices listed in the file at `path`, JSON or CSV by its ending, checked as the registry would.
 
     JSON: a list of objects with `device`, `district`, `system`, `interval_s`, `points` and optionally `name`,
-    `asset`, `easting`, `northing`, `model`, `retired`; a point has `name`, `quantity`, `unit` and optionally `low`,
-    `high` (the sensor's span, SI), `crown_m`, `depth_m`. CSV: the same columns, one row a point with its name in
+    `asset`, `easting`, `northing`, `model`, `retired`, `address`; a point has `name`, `quantity`, `unit` and optionally
+    `low`, `high` (the sensor's span, SI), `crown_m`, `depth_m`, `code`, `calibrated`, `calibration_due` (days as
+    YYYY-MM-DD). CSV: the same columns, one row a point with its name in
     `point`; rows of one device stand together or apart. InputError with the row, and E_MISSING, E_ENCODING, E_FORMAT.
     """
     rows = list(_csv(path) if path.suffix.lower() == ".csv" else _json(path))
@@ -83,18 +95,28 @@ def check(device: Device) -> None:
     names = [point.name for point in device.points]
     if not names or len(set(names)) != len(names):
         raise InputError(f"points {names}", where=device.id, expected="at least one, each once")
+    codes = [point.code or point.name for point in device.points]
+    if len(set(codes)) != len(codes):
+        raise InputError(f"codes {codes}", where=device.id, expected="each once: they name points in its protocol")
+    if device.address and not _ADDRESS.fullmatch(device.address):
+        raise InputError(f"{device.address!r} is no address", where=device.id, expected=_ADDRESS_FORMS)
     if device.interval < _SHORTEST:
         raise InputError(f"interval {device.interval}", where=device.id, expected="1 ms or more")
     for point in device.points:
-        try:
-            scale(point.unit, point.quantity)
-        except ChengmaiError as error:
-            where = f"device {device.id} point {point.name}"
-            raise InputError(error.what, where=where, expected=error.expected, code=error.code) from None
-        if point.low is not None and point.high is not None and point.low >= point.high:
-            raise InputError(
-                f"span {point.low:g} to {point.high:g}", where=f"device {device.id}", expected="low below high"
-            )
+        _check_point(device, point)
+
+
+def _check_point(device: Device, point: Point) -> None:
+    where = f"device {device.id} point {point.name}"
+    try:
+        scale(point.unit, point.quantity)
+    except ChengmaiError as error:
+        raise InputError(error.what, where=where, expected=error.expected, code=error.code) from None
+    if point.low is not None and point.high is not None and point.low >= point.high:
+        raise InputError(f"span {point.low:g} to {point.high:g}", where=where, expected="low below high")
+    if point.calibrated and point.calibration_due and point.calibration_due <= point.calibrated:
+        what = f"calibration due {point.calibration_due}, calibrated {point.calibrated}"
+        raise InputError(what, where=where, expected="due after it was done")
 
 
 def _json(path: Path) -> Iterator[_Row]:
@@ -152,7 +174,18 @@ def _device(where: str, row: Mapping[str, Any]) -> Device:
         district=given.district,
         system=given.system,
         points=tuple(
-            Point(p.name, p.quantity, p.unit, low=p.low, high=p.high, crown_m=p.crown_m, depth_m=p.depth_m)
+            Point(
+                p.name,
+                p.quantity,
+                p.unit,
+                low=p.low,
+                high=p.high,
+                crown_m=p.crown_m,
+                depth_m=p.depth_m,
+                code=p.code,
+                calibrated=p.calibrated,
+                calibration_due=p.calibration_due,
+            )
             for p in given.points
         ),
         interval=timedelta(seconds=given.interval_s),
@@ -162,6 +195,7 @@ def _device(where: str, row: Mapping[str, Any]) -> Device:
         northing=given.northing,
         model=given.model,
         retired=given.retired,
+        address=given.address,
     )
     try:
         check(device)

@@ -92,8 +92,7 @@ def _known(connection: Connection, names: Sequence[str]) -> dict[DeviceId, Devic
 
 
 def _joined(known: DeviceStatus | None, new: DeviceStatus) -> DeviceStatus:
-    if known is None:
-        return new
+    known = known or DeviceStatus(new.device, new.online, new.since, boot=new.boot)
     boot = known.boot if new.boot is None else new.boot
     same_boot = boot == known.boot
     lost = (*known.lost, *(each for each in new.lost if each not in known.lost)) if same_boot else new.lost
