@@ -6,6 +6,7 @@ Live it is the machine's. A replay or a sped-up simulation runs on the recording
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -34,6 +35,42 @@ class SystemClock:
     def seconds(self) -> float:
         """Return the machine's monotonic seconds."""
         return time.monotonic()
+
+
+FOLLOWED_S = 10.0
+"""A step of the machine's clock up to this long is followed at once: what time synchronisation corrects every day."""
+
+
+class SteadyClock:
+    """The machine's clock, unless it steps: then time goes on as it went, until `adopt` says that the step is right.
+
+    Set by an hour, a machine's clock would make every reading too old or too far ahead. Between two steps this is
+    exactly `wall`; `monotonic` is what tells a step (CLOCK_MONOTONIC is slewed with the clock, and never stepped).
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._zero_s = wall() - monotonic()
+
+    def now(self) -> datetime:
+        """Return the city's time, aware UTC."""
+        if 0 < abs(self.off_s) <= FOLLOWED_S:
+            self.adopt()
+        return datetime.fromtimestamp(self._zero_s + self._monotonic(), UTC)
+
+    def seconds(self) -> float:
+        """Return the machine's monotonic seconds."""
+        return self._monotonic()
+
+    @property
+    def off_s(self) -> float:
+        """The machine's clock less this one, in seconds: more than `FOLLOWED_S` after a step that is not adopted."""
+        return self._wall() - self._monotonic() - self._zero_s
+
+    def adopt(self) -> None:
+        """Take over the machine's time as it is now."""
+        self._zero_s = self._wall() - self._monotonic()
 
 
 @dataclass(frozen=True, slots=True)
