@@ -8,15 +8,13 @@ acknowledged. The inbox is bounded: when it is full the network thread waits, an
 from __future__ import annotations
 
 import random
-import ssl
+import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
 import structlog
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -25,7 +23,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from twin.errors import InputError, UnavailableError
+from ingest.address import Address
+from ingest.inbox import Delivery, Inbox
+from twin.errors import UnavailableError
 
 logger = structlog.get_logger()
 
@@ -34,6 +34,10 @@ CONNECT_TIMEOUT_S = 5.0
 BACK_OFF_S = (0.5, 30)
 """First and longest wait between two attempts; the first is drawn anew each time, so that clients do not return at
 once after a broker's restart (they double it, so the jitter stays)."""
+
+SUCCEEDED_S = 15
+"""A client whose session another one took over (MQTT 5, 4.13.1, reason 0x8E) waits this long before it tries again:
+a lease or a person decides who is right, not a race."""
 
 SESSION_EXPIRY_S = 7 * 24 * 3600
 """How long a broker keeps the session of a client that is away (MQTT 5, 3.1.2.11.2)."""
@@ -47,100 +51,18 @@ class Version(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """Where a broker listens, and the login there (no secret ever stands in the URL)."""
-
-    host: str
-    port: int
-    tls: bool = False
-    username: str = ""
-    password: str = field(default="", repr=False)
-
-    @staticmethod
-    def parse(url: str, username: str = "", password: str = "") -> Address:
-        """Return the address of ``mqtt://host[:port]`` or ``mqtts://host[:port]`` (InputError).
-
-        >>> Address.parse("mqtts://broker.example").port
-        8883
-        """
-        parts = urlsplit(url)
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or port == -1 or parts.username:
-            raise InputError("is not the address of a broker", where=url, expected="mqtt://host:port or mqtts://…")
-        tls = parts.scheme == "mqtts"
-        return Address(parts.hostname, port or (8883 if tls else 1883), tls, username, password)
-
-    def __str__(self) -> str:
-        return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker publishes for a client that goes without a word."""
+    """What the broker publishes for a client that goes without a word.
+
+    `birth` is its counterpart: the client publishes it, retained, on the same topic whenever it has connected, and
+    the will itself before it leaves.
+    """
 
     topic: str
     payload: bytes
     qos: int = 1
     retain: bool = True
-
-
-class Delivery(NamedTuple):
-    """A message as it came; `connection` counts connections, because message ids mean nothing on another one."""
-
-    topic: str
-    payload: bytes
-    mid: int
-    qos: int
-    retain: bool
-    connection: int
-
-
-class Inbox:
-    """A bounded queue of deliveries between the network thread and the worker."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._waiting: deque[Delivery] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def put(self, delivery: Delivery) -> None:
-        """Add a delivery; wait while the inbox is full, drop it (unacknowledged) once it is closed."""
-        with self._changed:
-            while len(self._waiting) >= self._limit and not self._closed:
-                self._changed.wait()
-            if self._closed:
-                return
-            self._waiting.append(delivery)
-            if len(self._waiting) == 1:
-                self._changed.notify_all()
-
-    def take(self, limit: int, wait_s: float, linger_s: float = 0.0) -> list[Delivery]:
-        """Return up to `limit` deliveries, oldest first: wait `wait_s` for the first, then `linger_s` for more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed, wait_s)
-            if not self._waiting:
-                return []
-        until = time.monotonic() + linger_s
-        while len(self._waiting) < limit and not self._closed and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, 0.002))
-        with self._changed:
-            count = min(limit, len(self._waiting))
-            taken = [self._waiting.popleft() for _ in range(count)]
-            self._changed.notify_all()
-        return taken
-
-    def close(self) -> None:
-        """Let the network thread go; what comes now stays with the broker."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+    birth: bytes = b""
 
 
 class Connection:
@@ -150,6 +72,7 @@ class Connection:
     client when it goes (devices that resend by themselves); without it the session is kept. `window` bounds the
     QoS 1 deliveries that are not yet acknowledged (MQTT 5 Receive Maximum: paho's own setter has no say in it). With
     `quiet`, coming and going are logged for debugging only: one of hundreds of clients in a process is no news.
+    `will` may be a function: it is asked for a fresh one before each attempt to connect.
     """
 
     def __init__(
@@ -160,7 +83,7 @@ class Connection:
         subscribe: Sequence[str] = (),
         on_message: Callable[[Delivery], None] | None = None,
         on_state: Callable[[bool], None] | None = None,
-        will: Will | None = None,
+        will: Will | Callable[[], Will] | None = None,
         clean: bool = False,
         manual_ack: bool = True,
         window: int = 2000,
@@ -169,10 +92,11 @@ class Connection:
     ) -> None:
         self.address = address
         self.client_id = client_id
-        self._subscribe = tuple(subscribe)
+        self._subscribe = frozenset(subscribe)
         self._on_message = on_message
         self._on_state = on_state
-        self._will = will
+        self._new_will = (lambda: will) if isinstance(will, Will) else will
+        self._will: Will | None = None
         self._clean = clean
         self._manual_ack = manual_ack
         self._window = window
@@ -184,6 +108,7 @@ class Connection:
         self._closing = threading.Event()
         self._published = threading.Condition()
         self._unacknowledged = 0
+        self._refused = False
         self._starter: threading.Thread | None = None
 
     @property
@@ -210,18 +135,34 @@ class Connection:
         if not self._connected.wait(timeout_s):
             raise UnavailableError(f"no answer within {timeout_s:g} s", where=str(self.address), expected="a broker")
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    def subscribe(self, topics: Iterable[str]) -> None:
+        """Hear these filters from now on, instead of those before."""
+        wanted = frozenset(topics)
+        fresh, gone, self._subscribe = wanted - self._subscribe, self._subscribe - wanted, wanted
+        if self._client is not None and self.connected:
+            if fresh:
+                self._client.subscribe([(topic, 1) for topic in sorted(fresh)])
+            if gone:
+                self._client.unsubscribe(sorted(gone))
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, wait_s: float | None = None) -> None:
         """Hand a QoS 1 message to the network thread; it is sent again after a reconnect until the broker has it.
 
-        UnavailableError before the first connection, and when 10,000 messages wait already.
+        With `wait_s`, return once the broker has it. UnavailableError before the first connection, when 10,000
+        messages wait already, and when the broker does not answer in that time (it may still get the message then).
         """
         client = self._client
         if client is None:
             raise UnavailableError("not connected yet", where=str(self.address))
         self._count(1)
-        if client.publish(topic, payload, 1, retain).rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+        handed = client.publish(topic, payload, 1, retain)
+        if handed.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
             self._count(-1)
             raise UnavailableError("too many messages wait for the broker", where=str(self.address))
+        if wait_s is not None:
+            handed.wait_for_publish(wait_s)
+            if not handed.is_published():
+                raise UnavailableError(f"has not taken {topic} within {wait_s:g} s", where=str(self.address))
 
     def drain(self, timeout_s: float, left: int = 0) -> bool:
         """Wait until no more than `left` messages are unacknowledged; whether that came within `timeout_s`."""
@@ -244,6 +185,7 @@ class Connection:
             self._starter.join(timeout_s)
         if self._client is not None:
             if self.connected:
+                self._say_death()
                 self.drain(timeout_s)
             self._client.disconnect()
             self._client.loop_stop()
@@ -268,12 +210,13 @@ class Connection:
         client.max_inflight_messages_set(1000)
         client.max_queued_messages_set(10_000)
         client.reconnect_delay_set(_first_wait(), BACK_OFF_S[1])  # type: ignore[arg-type]  # paho takes seconds
+        client.on_pre_connect = self._before_connect
         client.on_connect = self._connect
+        client.on_connect_fail = self._connect_failed
+        client.on_subscribe = self._subscribed
         client.on_disconnect = self._disconnect
         client.on_message = self._message
         client.on_publish = self._publish_done
-        if self._will:
-            client.will_set(self._will.topic, self._will.payload, self._will.qos, self._will.retain)
         if version is Version.MQTT_5:
             properties = Properties(PacketTypes.CONNECT)
             properties.ReceiveMaximum = self._window
@@ -286,36 +229,66 @@ class Connection:
         self._client = client
         client.loop_start()
 
+    def _before_connect(self, client: Client, _userdata: Any) -> None:
+        self._refused = False
+        if self._new_will is not None:
+            self._will = will = self._new_will()
+            client.will_set(will.topic, will.payload, will.qos, will.retain)
+
     def _connect(
         self, client: Client, _userdata: Any, flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
     ) -> None:
         if reason.is_failure:
+            self._refused = True
             logger.error("broker_refuses", broker=str(self.address), client=self.client_id, reason=str(reason))
             return
         self._connections += 1
+        self._say_birth()
         if self._subscribe:
-            client.subscribe([(topic, 1) for topic in self._subscribe])
-        (logger.debug if self._quiet else logger.info)(
-            "broker_connected",
-            broker=str(self.address),
-            client=self.client_id,
-            version=self._version and self._version.name,
-            session=flags.session_present,
-        )
+            client.subscribe([(topic, 1) for topic in sorted(self._subscribe)])
+        version = self._version and self._version.name
+        self._log(logger.info, "broker_connected", version=version, session=flags.session_present)
         self._connected.set()
         if self._on_state:
             self._on_state(self.connected)
+
+    def _connect_failed(self, _client: Client, _userdata: Any) -> None:
+        error = sys.exc_info()[1]  # paho calls from within its `except`, and hands the error to nobody
+        self._log(logger.warning, "broker_unavailable", error=str(error) if error else "")
+
+    def _subscribed(
+        self, _client: Client, _userdata: Any, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
+    ) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            self._log(logger.error, "subscription_refused", reason=refused[0], topics=sorted(self._subscribe))
 
     def _disconnect(
         self, client: Client, _userdata: Any, _flags: DisconnectFlags, reason: ReasonCode, _properties: Any
     ) -> None:
         client.reconnect_delay_set(_first_wait(), BACK_OFF_S[1])  # type: ignore[arg-type]  # paho takes seconds
-        if self._connected.is_set() and not self._closing.is_set():
-            log = logger.debug if self._quiet else logger.warning
-            log("broker_lost", broker=str(self.address), client=self.client_id, reason=str(reason))
+        if reason.value == _TAKEN_OVER:
+            client.reconnect_delay_set(SUCCEEDED_S, SUCCEEDED_S)
+            self._log(logger.error, "session_taken_over", retry_s=SUCCEEDED_S)
+        elif self._connected.is_set() and not self._closing.is_set():
+            self._log(logger.warning, "broker_lost", reason=str(reason))
+        elif not self._refused and not self._closing.is_set():
+            self._log(logger.warning, "broker_unavailable", error=str(reason))
         self._connected.clear()
         if self._on_state:
             self._on_state(self.connected)
+
+    def _log(self, log: Callable[..., object], event: str, **values: object) -> None:
+        log = logger.debug if self._quiet else log
+        log(event, broker=str(self.address), client=self.client_id, **values)
+
+    def _say_birth(self) -> None:
+        if self._will is None or not self._will.birth:
+            return
+        try:
+            self.publish(self._will.topic, self._will.birth, retain=True)
+        except UnavailableError as error:
+            self._log(logger.warning, "birth_not_sent", error=str(error))
 
     def _message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
         if self._on_message is None:
@@ -324,9 +297,28 @@ class Connection:
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""  # MQTT forbids it (1.5.4); what cannot be named is refused as E_TOPIC
+        will = self._will
+        if will is not None and will.birth and topic == will.topic:
+            self._hear_of_itself(will, message)
+            return
         self._on_message(
             Delivery(topic, bytes(message.payload), message.mid, message.qos, message.retain, self._connections)
         )
+
+    def _say_death(self) -> None:
+        """Publish the will before the good-bye, after which the broker would not; who has no birth does it himself."""
+        if self._will is not None and self._will.birth:
+            try:
+                self.publish(self._will.topic, self._will.payload, retain=self._will.retain)
+            except UnavailableError as error:
+                self._log(logger.warning, "death_not_sent", error=str(error))
+
+    def _hear_of_itself(self, will: Will, message: MQTTMessage) -> None:
+        """Say that this client lives where the broker says the contrary: a predecessor's will may come late."""
+        if message.payload != will.birth and not self._closing.is_set():
+            self._say_birth()
+        if self._client is not None and self._manual_ack:
+            self._client.ack(message.mid, message.qos)
 
     def _publish_done(
         self, _client: Client, _userdata: Any, _mid: int, _reason: ReasonCode, _properties: Properties
@@ -338,6 +330,9 @@ class Connection:
         with self._published:
             self._unacknowledged += change
             self._published.notify_all()
+
+
+_TAKEN_OVER = 0x8E
 
 
 def negotiate(address: Address, timeout_s: float) -> Version:
@@ -378,9 +373,8 @@ def _client(address: Address, client_id: str, version: Version, *, clean: bool, 
     client.connect_timeout = CONNECT_TIMEOUT_S
     if address.username:
         client.username_pw_set(address.username, address.password or None)
-    if address.tls:
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = address.context()
+    if context is not None:
         client.tls_set_context(context)
     return client
 
