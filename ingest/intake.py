@@ -16,6 +16,7 @@ from ingest.receipt import Receipts
 from ingest.sequence import Ranges
 from ingest.spool import Group, Quarantined, Spool
 from ingest.topic import Channel, Topic, parse
+from ingest.traffic import Traffic
 from sensors.clock import Clock, ManualClock, from_ms, to_ms
 from sensors.reading import Batch
 from twin.errors import RefusedError
@@ -62,6 +63,7 @@ class Intake:
         self.readings = 0
         self.unknown: Counter[str] = Counter()
         self.receipts = Receipts()
+        self.traffic = Traffic()
         self._spool = spool
         self._decoder = decoder
         self._clock = clock
@@ -92,6 +94,7 @@ class Intake:
         if isinstance(self._clock, ManualClock):
             self._clock.move_to(from_ms(now))
         self.readings += self._group.received
+        self.traffic.note(self._group)
         for note in self._notes:
             self.receipts.note(*note)
 

@@ -147,7 +147,7 @@ class Monitor:
         yield IngestRule.CLOCK, Judged(abs(off_s), off_s)
         for rule, value in (
             (IngestRule.BACKLOG, 0.0 if status.recording else status.backlog_s),
-            (IngestRule.LEDGER, float(abs(status.ledger.balance))),
+            (IngestRule.LEDGER, float(max(abs(status.ledger.balance), abs(status.unaccounted)))),
             (IngestRule.STORE_LOSES, float(status.store_missing)),
             (IngestRule.REFUSED, refused),
             (IngestRule.DETECTORS, float(len(status.detectors_off))),

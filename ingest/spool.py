@@ -235,6 +235,16 @@ class Spool:
             counters["purged"],
         )
 
+    def oldest(self) -> int | None:
+        """Return the city's time (ms) at which the oldest readings that the store has not got came in, or None."""
+        statement = (
+            "SELECT now FROM batches WHERE readings > 0 "
+            "AND id > (SELECT value FROM counters WHERE name = 'cursor_stored') ORDER BY id LIMIT 1"
+        )
+        with self._reads() as connection:
+            row = connection.execute(statement).fetchone()
+        return None if row is None else row[0]
+
     def undetected(self) -> int:
         """Return how many readings detection has not checkpointed yet."""
         return self._counters()["undetected"]

@@ -28,6 +28,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     before were when they came (negative: ahead), None where none came. `clock_off_s` is the machine's clock less the
     city's, where the city has not followed a step of it. `receipts` were sent since the worker started, `store_s` is
     how long the newest write to the store took, `store_missing` the readings that it took and its audit does not find.
+    `unaccounted` is the balance of the ledger when it was last counted anew, at `audited` (machine time).
     """
 
     beat: datetime
@@ -63,6 +64,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     receipts: int = 0
     store_s: float | None = None
     store_missing: int = 0
+    unaccounted: int = 0
+    audited: datetime | None = None
     worker: str = ""
 
     @property
