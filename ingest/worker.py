@@ -12,6 +12,7 @@ still on its own when what it writes to is away, and goes on when it is back; th
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +22,10 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from ingest.admission import Admission
+from ingest.auditing import LedgerAudit
 from ingest.detecting import DetectionForwarder
 from ingest.intake import Intake
+from ingest.monitor import Monitor
 from ingest.mqtt import Address, Connection, Delivery, Inbox
 from ingest.payload.native import NativeDecoder
 from ingest.spool import Spool
@@ -31,7 +34,7 @@ from ingest.store import ReadingStore
 from ingest.storing import StoreForwarder
 from ingest.topic import Channel, clock_topic, subscription
 from sensors.alarm_log import AlarmLog
-from sensors.clock import Clock, ManualClock
+from sensors.clock import Clock, ManualClock, ScaledClock, SteadyClock, to_ms
 from sensors.detection.pipeline import Pipeline
 from sensors.device import Device
 from sensors.quality import GrossRange
@@ -93,6 +96,10 @@ class Worker:
         self._changed: Pipeline | None = None
         self._failure: Exception | None = None
         self._last_message: datetime | None = None
+        self._spool_ok = True
+        self._receipts = 0
+        self._audit = LedgerAudit(spool)
+        self._monitor = Monitor(alarms, clock, district)
         self._inbox = Inbox(WINDOW)
         self._connection = self._connect(address)
         self.reload()
@@ -124,6 +131,7 @@ class Worker:
             for name, body in (
                 ("store", lambda: self._storing.run(ended)),
                 ("detection", lambda: self._detecting.run(ended, self._take_changed)),
+                ("audit", lambda: self._audit.run(ended)),
                 ("heart", lambda: self._beat(ended)),
             )
         ]
@@ -201,9 +209,11 @@ class Worker:
         try:
             self._intake.take(deliveries)
         except UnavailableError as error:
+            self._spool_ok = False
             logger.warning("spool_unavailable", error=str(error), messages=len(deliveries))
             stop.wait(1.0)
             return deliveries
+        self._spool_ok = True
         self._connection.ack(deliveries)
         self._last_message = datetime.now(UTC)
         return []
@@ -214,6 +224,7 @@ class Worker:
         for topic, payload in self._intake.receipts.due(now_s, self._intake.holes, every=every):
             try:
                 self._connection.publish(topic, payload)
+                self._receipts += 1
             except UnavailableError as error:
                 # The device will send again what no receipt named, and is answered then.
                 logger.warning("receipt_not_sent", topic=topic, error=str(error))
@@ -241,14 +252,15 @@ class Worker:
             readings, since = self._intake.readings, now_s
             try:
                 self.reload()
-                self._spool.beat(self._status(rate))
+                status = self._status(rate)
+                self._monitor.step(status)
+                self._spool.beat(status)
             except (UnavailableError, BusyError) as error:
                 logger.warning("heart_beat_missed", error=str(error))
 
     def _status(self, rate: float) -> Status:
-        ledger = self._spool.ledger()
-        if ledger.balance:
-            logger.error("ledger_out_of_balance", missing=ledger.balance)
+        ledger, lately = self._spool.ledger(), self._intake.traffic.look()
+        disk = shutil.disk_usage(self._spool.path)
         return Status(
             beat=datetime.now(UTC),
             city_time=self._clock.now(),
@@ -266,7 +278,32 @@ class Worker:
             store_ok=self._storing.available,
             alarms_ok=self._detecting.available,
             detectors_off=self._detecting.degraded,
+            received=ledger.received,
+            stored=ledger.stored,
+            duplicates=ledger.duplicates,
+            purged=ledger.purged,
+            backlog_s=self._backlog_s(),
+            spool_ok=self._spool_ok,
+            disk_free=disk.free,
+            disk_size=disk.total,
+            spool_size=self._spool.path.stat().st_size,
+            refused=dict(self._intake.traffic.refused),
+            ahead=lately.ahead,
+            throttled=lately.throttled,
+            late_s=lately.late_s,
+            clock_off_s=self._clock.off_s if isinstance(self._clock, SteadyClock) else 0.0,
+            receipts=self._receipts,
+            unaccounted=self._audit.unaccounted,
+            audited=self._audit.at,
         )
+
+    def _backlog_s(self) -> float:
+        """Return how long the oldest reading has waited for the store, in machine seconds."""
+        oldest = self._spool.oldest()
+        if oldest is None:
+            return 0.0
+        speed = self._clock.speed if isinstance(self._clock, ScaledClock) else 1.0
+        return max(0.0, to_ms(self._clock.now()) - oldest) / 1000 / speed
 
 
 __all__ = ["Limits", "Worker"]
