@@ -83,6 +83,26 @@ class Group:
     released: list[int] = field(default_factory=list[int])
 
 
+@contextmanager
+def owned(path: Path) -> Generator[None]:
+    """Hold the spool at `path` as the one worker that fills and empties it; BusyError while another process does.
+
+    What is held is a lock on a file beside it, which goes with the process, however that ends. Any thread may let go.
+    """
+    try:
+        owner = sqlite3.connect(
+            path.with_name(f"{path.name}-owner"), timeout=0, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.OperationalError as error:
+        raise UnavailableError(f"spool: {error}", where=str(path)) from error
+    with closing(owner):
+        try:
+            owner.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise BusyError(f"another ingest has it ({error})", where=str(path), expected="one") from None
+        yield
+
+
 class Spool:
     """The spool file at `path`. Safe to share between threads; `close` it at the end.
 
@@ -105,18 +125,8 @@ class Spool:
 
     @contextmanager
     def owned(self) -> Generator[None]:
-        """Hold the spool as the one worker that fills and empties it; BusyError while another process does.
-
-        What is held is a lock on a file beside it, which goes with the process, however that ends.
-        """
-        beside = self.path.with_name(f"{self.path.name}-owner")
-        with self._told():
-            owner = sqlite3.connect(beside, timeout=0, isolation_level=None)
-        with closing(owner):
-            try:
-                owner.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                raise BusyError(f"another ingest has it ({error})", where=str(self.path), expected="one") from None
+        """Hold the spool as `owned` does, by its path."""
+        with owned(self.path):
             yield
 
     @property
@@ -439,4 +449,4 @@ def _unpack(packed: bytes, count: int, now: int) -> Batch:
     return Batch(*columns, now=now)
 
 
-__all__ = ["Group", "Quarantined", "Reader", "Spool", "Spooled"]
+__all__ = ["Group", "Quarantined", "Reader", "Spool", "Spooled", "owned"]
