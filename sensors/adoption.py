@@ -42,7 +42,8 @@ _ALSO: Mapping[str, str] = {
 
 
 _OTHERWISE = frozenset(
-    "alarm avg command delta differential dissolved error limit max mean min set setpoint sp state status sum total".split()
+    {"alarm", "avg", "command", "delta", "differential", "dissolved", "error", "limit", "max", "mean", "min", "set"}
+    | {"setpoint", "sp", "state", "status", "sum", "total"}
 )
 """Words beside which the name of a quantity means another thing: a set point of pressure was not measured."""
 

@@ -41,6 +41,7 @@ class _Point(msgspec.Struct, forbid_unknown_fields=True):
     code: str = ""
     calibrated: date | None = None
     calibration_due: date | None = None
+    series: int | None = None  # as `chengmai devices show` gives it; the registry alone says what it is
 
 
 class _Device(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,7 +59,7 @@ class _Device(msgspec.Struct, forbid_unknown_fields=True):
     address: str = ""
 
 
-_POINT_COLUMNS = {"point": "name"} | {name: name for name in _Point.__struct_fields__ if name != "name"}
+_POINT_COLUMNS = {"point": "name"} | {name: name for name in _Point.__struct_fields__ if name not in {"name", "series"}}
 _DEVICE_COLUMNS = tuple(name for name in _Device.__struct_fields__ if name != "points")
 
 
@@ -68,13 +69,13 @@ def read_devices(path: Path) -> list[Device]:
     JSON: a list of objects with `device`, `district`, `system`, `interval_s`, `points` and optionally `name`,
     `asset`, `easting`, `northing`, `model`, `retired`, `address`; a point has `name`, `quantity`, `unit` and optionally
     `low`, `high` (the sensor's span, SI), `crown_m`, `depth_m`, `code`, `calibrated`, `calibration_due` (days as
-    YYYY-MM-DD). CSV: the same columns, one row a point with its name in
+    YYYY-MM-DD), and `series`, which is not looked at. CSV: the same columns, one row a point with its name in
     `point`; rows of one device stand together or apart. InputError with the row, and E_MISSING, E_ENCODING, E_FORMAT.
     """
     rows = list(_csv(path) if path.suffix.lower() == ".csv" else _json(path))
     found: dict[str, Device] = {}
     for where, row in rows:
-        device = _device(where, row)
+        device = device_of(where, row)
         if device.id in found:
             raise InputError(f"device {device.id} stands twice", where=where, expected="each device once")
         found[device.id] = device
@@ -161,7 +162,8 @@ def _text(path: Path) -> str:
         raise InputError("is not UTF-8", where=str(path), expected="UTF-8", code="E_ENCODING") from None
 
 
-def _device(where: str, row: Mapping[str, Any]) -> Device:
+def device_of(where: str, row: Mapping[str, Any]) -> Device:
+    """Return the device that one row of a list says (`read_devices`), its values perhaps as text; InputError."""
     try:
         given = msgspec.convert(row, _Device, strict=False)
     except msgspec.ValidationError as error:

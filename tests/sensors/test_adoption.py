@@ -79,8 +79,10 @@ def test_quantity_is_told_by_name_and_unit(sent, unit, quantity):
         ("level_or_flow", None),
         ("methane", "MPa"),
         ("inlet_flow", None),
-    ]
-    + [("pressure_setpoint", "MPa"), ("differential pressure", "kPa"), ("dissolved_oxygen", "%")],
+        ("pressure_setpoint", "MPa"),
+        ("differential pressure", "kPa"),
+        ("dissolved_oxygen", "%"),
+    ],
 )
 def test_what_two_answers_fit_is_left_to_a_person(sent, unit):
     found = propose(sighting(battery=("V",), **{sent: (unit,)}))
