@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from ingest.payload import WHOLE, Measurement, Message, Refusal
+from ingest.payload import WHOLE, Message, Refusal
 from ingest.topic import Topic
 from sensors.device import Device, DeviceId, Point
 from sensors.quantity import scale
@@ -31,72 +31,154 @@ class Columns:
     def __len__(self) -> int:
         return len(self.series)
 
+    def add(self, series: int, time: int, value: float, quality: Quality, *, history: bool) -> None:
+        """Add one reading."""
+        self.series.append(series)
+        self.time.append(time)
+        self.value.append(value)
+        self.quality.append(quality)
+        self.history.append(history)
 
-class _Place(NamedTuple):
-    """What the registry knows of a device, as the hot path needs it."""
+
+class _Column(NamedTuple):
+    """A point as devices of a kind have it: where its series stands among theirs, and its way to SI (or why none)."""
+
+    position: int
+    name: str
+    quantity: str
+    unit: str
+    scaling: tuple[float, float] | str
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What devices have in common; a million of them come in a few kinds. `columns` is by name and by code."""
 
     district: str
     system: System
-    points: dict[str, Point]
+    columns: dict[str, _Column]
+    per_s: float
 
 
 class Admission:
-    """Checks messages against the registry as it was when this was made, and against the city's clock."""
+    """Checks messages against the registry as it was when this was made, and against the city's clock.
+
+    Of `devices` it keeps about 300 bytes each, and they may stream.
+    """
 
     def __init__(self, devices: Iterable[Device], *, future: timedelta, history: timedelta) -> None:
         self._future_ms = round(future.total_seconds() * 1000)
         self._history_ms = round(history.total_seconds() * 1000)
-        self._devices: dict[DeviceId, _Place] = {
-            device.id: _Place(device.district, device.system, {point.name: point for point in device.points})
-            for device in devices
-            if not device.retired
-        }
+        self._devices: dict[str, tuple[_Kind, tuple[int, ...]]] = {}
+        self._addresses: dict[str, DeviceId] = {}
+        kinds: dict[tuple[object, ...], _Kind] = {}
+        for device in devices:
+            if device.retired:
+                continue
+            points = tuple((point.name, point.quantity, point.unit, point.code) for point in device.points)
+            key = (device.district, device.system, device.interval, points)
+            kind = kinds.get(key) or kinds.setdefault(key, _kind(device))
+            self._devices[device.id] = kind, tuple([point.series for point in device.points])
+            if device.address:
+                self._addresses[device.address] = device.id
+
+    def __len__(self) -> int:
+        return len(self._devices)
 
     def knows(self, topic: Topic) -> bool:
         """Return whether the registry has the device."""
         return topic.device in self._devices
 
-    def refusal(self, topic: Topic) -> Refusal | None:
-        """Return why nothing is taken from this topic (E_DEVICE, E_TOPIC), or None."""
-        place = self._devices.get(topic.device)
-        if place is None:
-            return Refusal(WHOLE, "E_DEVICE", f"device {topic.device} is not in the registry")
-        if place.system is not topic.system or place.district != topic.district:
+    def find(self, topic: Topic | None, address: str = "") -> DeviceId | None:
+        """Return the device that speaks: the topic's, or the one at the `address` that its own protocol gives it."""
+        if address:
+            return self._addresses.get(address)
+        return topic.device if topic is not None and topic.device in self._devices else None
+
+    def refusal(self, device: DeviceId | None, topic: Topic | None, address: str = "") -> Refusal | None:
+        """Return why nothing is taken from who speaks (E_DEVICE, E_IDENTITY, E_TOPIC), or None.
+
+        `device` is what `find` returned for the same topic and address.
+        """
+        if device is None:
+            name = address or (topic.device if topic else "")
+            return Refusal(WHOLE, "E_DEVICE", f"device {name} is not in the registry")
+        if topic is None:
+            return None
+        if topic.device != device:
+            return Refusal(WHOLE, "E_IDENTITY", f"{address} is device {device}, not {topic.device}")
+        kind = self._devices[device][0]
+        if kind.system is not topic.system or kind.district != topic.district:
             return Refusal(
-                WHOLE, "E_TOPIC", f"device {topic.device} belongs to {place.district}/{place.system} in the registry"
+                WHOLE, "E_TOPIC", f"device {device} belongs to {kind.district}/{kind.system} in the registry"
             )
         return None
 
-    def admit(self, topic: Topic, message: Message, now: int, into: Columns) -> list[Refusal]:
+    def rate(self, device: DeviceId) -> float:
+        """Return the readings a second that the registry expects of a device (of `find`)."""
+        return self._devices[device][0].per_s
+
+    def admit(self, device: DeviceId, message: Message, now: int, into: Columns) -> list[Refusal]:
         """Append the readings that are taken to `into`, in SI, and return why the others are not.
 
-        `now` is the city's time in ms; a reading without a time gets it, and is flagged SUSPECT. The topic must have
-        passed `refusal`.
+        `device` comes from `find`, and has passed `refusal`; `now` is the city's time in ms. A reading without a time
+        gets it, and is flagged SUSPECT.
         """
-        points = self._devices[topic.device].points
+        kind, series = self._devices[device]
+        columns = kind.columns
         refused: list[Refusal] = []
         earliest, latest = now - self._history_ms, now + self._future_ms
-        for measured in message.measurements:
-            time = measured.time if measured.time is not None else now
-            if not earliest <= time <= latest:
-                refused.append(_out_of_time(measured.place, time, now))
+        before = len(into.series)
+        for place, time, name, value, unit, quality in message.measurements:
+            column = columns.get(name)
+            moment = now if time is None else time
+            if not earliest <= moment <= latest:
+                refused.append(_out_of_time(place, moment, now))
                 continue
-            point = points.get(measured.point)
-            if point is None:
-                reason = f"{topic.device} has no point {measured.point[:64]}"
-                refused.append(Refusal(measured.place, "E_POINT", reason))
+            if column is None:
+                refused.append(Refusal(place, "E_POINT", f"{device} has no point {name[:64]}"))
                 continue
-            value = _si(measured, point)
-            if isinstance(value, Refusal):
-                refused.append(value)
+            scaling = column.scaling if unit is None or unit == column.unit else _scaling(unit, column.quantity)
+            if isinstance(scaling, str):
+                refused.append(Refusal(place, "E_UNIT", f"{column.name}: {scaling}"))
                 continue
-            good = measured.time is not None and measured.quality == 0
-            into.series.append(point.series)
-            into.time.append(time)
-            into.value.append(value)
-            into.quality.append(Quality.GOOD if good else Quality.SUSPECT)
-            into.history.append(message.history)
+            si = value * scaling[0] + scaling[1]
+            if not math.isfinite(si):
+                refused.append(Refusal(place, "E_NAN", f"{column.name}: {value} is out of range in SI"))
+                continue
+            into.series.append(series[column.position])
+            into.time.append(moment)
+            into.value.append(si)
+            into.quality.append(_GOOD if quality == 0 and time is not None else _SUSPECT)
+        into.history += [message.history] * (len(into.series) - before)
         return refused
+
+    def series(self, device: str, point: str) -> int | None:
+        """Return the series of a device's point, or None."""
+        found = self._devices.get(device)
+        column = None if found is None else found[0].columns.get(point)
+        return None if found is None or column is None else found[1][column.position]
+
+    def names(self, series: Collection[int]) -> dict[int, str]:
+        """Return ``device/point`` of the given series; those of no device are left out."""
+        wanted = frozenset(series)
+        return {
+            numbers[column.position]: f"{device}/{column.name}"
+            for device, (kind, numbers) in self._devices.items()
+            if not wanted.isdisjoint(numbers)
+            for column in kind.columns.values()
+            if numbers[column.position] in wanted
+        }
+
+
+def _kind(device: Device) -> _Kind:
+    columns = {point.name: _column(position, point) for position, point in enumerate(device.points)}
+    columns |= {point.code: columns[point.name] for point in device.points if point.code}
+    return _Kind(device.district, device.system, columns, len(device.points) / device.interval.total_seconds())
+
+
+def _column(position: int, point: Point) -> _Column:
+    return _Column(position, point.name, point.quantity, point.unit, _scaling(point.unit, point.quantity))
 
 
 def _out_of_time(place: int, time: int, now: int) -> Refusal:
@@ -106,23 +188,15 @@ def _out_of_time(place: int, time: int, now: int) -> Refusal:
     return Refusal(place, "E_OLD", f"time {time} is {-ahead_s / 86400:.0f} days old, which is past the history window")
 
 
-def _si(measured: Measurement, point: Point) -> float | Refusal:
-    found = _scale(measured.unit or point.unit, point.quantity)
-    if isinstance(found, str):
-        return Refusal(measured.place, "E_UNIT", f"{point.name}: {found}")
-    value = measured.value * found[0] + found[1]
-    if not math.isfinite(value):
-        return Refusal(measured.place, "E_NAN", f"{point.name}: {measured.value} is out of range in SI")
-    return value
-
-
 @lru_cache(maxsize=4096)
-def _scale(unit: str, quantity: str) -> tuple[float, float] | str:
+def _scaling(unit: str, quantity: str) -> tuple[float, float] | str:
     """Return factor and offset to SI, or why there are none; bounded, because units come from outside."""
     try:
         return scale(unit, quantity)
     except RefusedError as error:
         return str(error)
 
+
+_GOOD, _SUSPECT = int(Quality.GOOD), int(Quality.SUSPECT)
 
 __all__ = ["Admission", "Columns"]

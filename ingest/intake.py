@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
 import structlog
 
 from ingest.admission import Admission, Columns
-from ingest.mqtt import Delivery
-from ingest.payload import WHOLE, Count, Decoder, Message, Refusal, check_size
+from ingest.inbox import Delivery
+from ingest.payload import WHOLE, Count, Decoder, Format, Measurement, Message, Refusal, check_size
+from ingest.payload.formats import OF_CHANNEL, SPARKPLUG_PREFIX
+from ingest.rate import Rates
 from ingest.receipt import Receipts
-from ingest.sequence import Ranges
+from ingest.sequence import Memory, Ranges
 from ingest.spool import Group, Quarantined, Spool
-from ingest.topic import Channel, Topic, parse
+from ingest.topic import PREFIX, Channel, Topic, parse
 from ingest.traffic import Traffic
 from sensors.clock import Clock, ManualClock, from_ms, to_ms
-from sensors.reading import Batch
-from twin.errors import RefusedError
+from sensors.device import DeviceId
+from sensors.reading import Batch, Quality
+from twin.asset import System
+from twin.errors import BusyError, RefusedError
 
 logger = structlog.get_logger()
 
-MAX_BOOTS = 3
-"""Boots of a device whose sequence numbers are remembered; resends of older ones are known by their times."""
-
 MAX_UNKNOWN = 10_000
 
+MAX_LOST = 100_000
+"""Devices whose lost messages are remembered; all are forgotten then, and asked again for what is missing."""
 
-class _Presence(msgspec.Struct):
+
+See: TypeAlias = Callable[[str, System | None, Sequence[Measurement], datetime], None]
+
+
+class _Status(msgspec.Struct):
     """What is read of a ``status`` message: ranges of seq that the device no longer has."""
 
     boot: Count | None = None
@@ -42,69 +53,133 @@ class _Time(msgspec.Struct):
     now: int
 
 
+class _Came(NamedTuple):
+    """A message as it came, at the city's time `now` (ms); `topic` is None where the name is not of the contract."""
+
+    name: str
+    topic: Topic | None
+    payload: bytes
+    now: int
+
+
+class _Kept(msgspec.Struct):
+    """A reading that the store refused, in SI, as the forwarder quarantines it."""
+
+    ts: int
+    v: float
+    q: int = Quality.SUSPECT
+
+
 class Intake:
     """Takes in deliveries of one district. Not thread-safe: it belongs to the worker's intake thread.
 
     `refresh` is asked for a newer admission when a device is unknown, once a group: whoever was registered before it
-    sent anything is known by then. With a recording the clock is a `ManualClock`, which the replay moves.
+    sent anything is known by then. With a recording the clock is a `ManualClock`, which the replay moves; devices are
+    then as fast as the replay, and `rate_factor` (see `ingest.rate`) has no say. `see` is told what unknown devices
+    send: name or address, system, measurements, city time. `readings` counts what was received, `unknown` those of
+    unknown devices by name.
     """
 
     def __init__(
         self,
         spool: Spool,
         admission: Admission,
-        decoder: Decoder,
+        decoders: Mapping[Format, Decoder],
         clock: Clock,
         *,
         clock_topic: str,
         refresh: Callable[[], Admission],
+        rate_factor: float = 0.0,
+        see: See = lambda *_: None,
     ) -> None:
         self.admission = admission
         self.readings = 0
         self.unknown: Counter[str] = Counter()
-        self.receipts = Receipts()
         self.traffic = Traffic()
+        self.receipts = Receipts()
         self._spool = spool
-        self._decoder = decoder
+        self._decoders = decoders
         self._clock = clock
         self._clock_topic = clock_topic
         self._refresh = refresh
-        self._seen: dict[str, dict[int, Ranges]] = {}
+        self._see = see
+        self._rates = Rates(0.0 if isinstance(clock, ManualClock) else rate_factor)
+        self._seen = Memory(spool.seen)
         self._lost: dict[str, tuple[int, Ranges]] = {}
-        self._refreshed = False
-        self._group = Group()
-        self._columns = Columns()
-        self._touched: set[tuple[str, int]] = set()
-        self._notes: list[tuple[Topic, int, int, Sequence[Refusal]]] = []
+        self._states: dict[str, bytes] = {}
+        self._replies: list[tuple[str, bytes]] = []
+        self._begin()
+        for format_, decoder in decoders.items():
+            memory = spool.state(f"decoder:{format_}")
+            if memory is not None:
+                decoder.recall(memory)
 
     def take(self, deliveries: Iterable[Delivery]) -> None:
         """Commit the deliveries to the spool; afterwards they may be acknowledged.
 
         UnavailableError when the spool cannot take them: nothing is taken in then, and the broker still has them.
         """
-        self._group, self._columns, self._touched, self._notes = Group(), Columns(), set(), []
-        self._refreshed = False
+        self._begin()
         try:
             now = self._gather(deliveries)
             self._spool.commit(self._group)
         except BaseException:
-            for device, _ in self._touched:  # what memory knows is not on disk: read it again
-                self._seen.pop(device, None)
+            self._seen.undo()  # what memory knows is not on disk: read it again
             raise
         if isinstance(self._clock, ManualClock):
             self._clock.move_to(from_ms(now))
+        self._states.clear()
         self.readings += self._group.received
         self.traffic.note(self._group)
+        self._replies += self._answers
         for note in self._notes:
             self.receipts.note(*note)
 
+    def readmit(self) -> int:
+        """Take in again what an operator asked for (`Spool.ask_replay`), 500 messages at a time; returns how many.
+
+        Sequence numbers and rates do not matter, the readings are history, and what decoders remember stays as it is.
+        What does not pass now goes back to quarantine, with its new reason. UnavailableError as of `take`.
+        """
+        rows = self._spool.asked()
+        if not rows:
+            return 0
+        self._begin()
+        now = to_ms(self._clock.now())
+        decoders = copy.deepcopy(dict(self._decoders))
+        for row in rows:
+            taken = self._take_again(row, decoders, now)
+            self._group.received += taken - row.readings
+            self._group.released.append(row.id)
+        self._close_batch(now)
+        try:
+            self._spool.commit(self._group)
+        except BusyError as error:
+            logger.info("replay_again", error=str(error))
+            return 0
+        logger.info("quarantine_replayed", messages=len(rows), refused=len(self._group.quarantine))
+        return len(rows)
+
+    def replies(self) -> list[tuple[str, bytes]]:
+        """Return what is to be published (topic, payload) since the last call: what it answers is on disk."""
+        replies, self._replies = self._replies, []
+        return replies
+
     def holes(self, device: str, boot: int) -> list[tuple[int, int]]:
-        """Return the ranges of seq that are missing; none of a device that nothing was taken from."""
-        seen = self._seen.get(device, {}).get(boot)
-        lost = self._lost.get(device)
+        """Return the ranges of seq that are missing; none of a device that nothing was taken from lately."""
+        seen = self._seen.known(device, boot)
         if seen is None:
             return []
+        lost = self._lost.get(device)
         return Ranges([*seen.pairs(), *lost[1].pairs()]).holes() if lost and lost[0] == boot else seen.holes()
+
+    def _begin(self) -> None:
+        self._group, self._columns = Group(), Columns()
+        self._notes: list[tuple[Topic, int, int, Sequence[Refusal], bool]] = []
+        self._answers: list[tuple[str, bytes]] = []
+        self._seen.begin()
+        self._refreshed = False
+        self._now_s = self._clock.seconds()
 
     def _gather(self, deliveries: Iterable[Delivery]) -> int:
         """Put the deliveries into the group, and return the city's time after them in ms."""
@@ -114,95 +189,140 @@ class Intake:
                 now = self._time_after(delivery, now)
                 continue
             try:
-                self._take(parse(delivery.topic), delivery.payload, now)
+                self._take(delivery.topic, delivery.payload, now)
             except RefusedError as error:
                 self._group.received += 1
-                self._refuse(delivery.topic, delivery.payload, now, [Refusal(WHOLE, error.code, str(error))], 1)
+                came = _Came(delivery.topic, None, delivery.payload, now)
+                self._refuse(came, [Refusal(WHOLE, error.code, str(error))], 1)
         self._close_batch(now)
-        self._group.seen = {(device, boot): self._seen[device][boot] for device, boot in self._touched}
+        self._group.seen, self._group.forgotten = self._seen.changed()
+        for format_, decoder in self._decoders.items():
+            memory = decoder.memory()
+            if memory is not None:
+                self._states[f"decoder:{format_}"] = memory  # kept here until a group that holds it is on disk
+        self._group.states = self._states
         return now
 
-    def _take(self, topic: Topic, payload: bytes, now: int) -> None:
-        if topic.channel is Channel.STATUS:
+    def _take(self, name: str, payload: bytes, now: int) -> None:
+        topic = _topic(name)
+        if topic is not None and topic.channel is Channel.STATUS:
             self._take_status(topic, payload)
             return
-        message = self._decoder.decode(str(topic), payload)
-        self._group.received += message.readings
-        refusal = self.admission.refusal(topic)
-        if refusal is not None and not self._refreshed and not self.admission.knows(topic):
-            self._refreshed = True
-            self.admission = self._refresh()
-            refusal = self.admission.refusal(topic)
-        if refusal is not None:
-            self._refuse_whole(topic, payload, message, refusal, now)
+        if topic is not None and topic.channel is Channel.ANSWER:  # it answers a command, and holds no readings
             return
-        if message.boot is None or message.seq is None:
-            self._admit(topic, payload, message, now)
-        elif self._first_time(topic.device, message.boot, message.seq):
-            refused = self._admit(topic, payload, message, now)
-            self._notes.append((topic, message.boot, message.seq, refused))
+        came = _Came(name, topic, payload, now)
+        message = _decoder(came, self._decoders).decode(name, payload)
+        self._group.received += message.readings
+        device, refusal = self._speaker(topic, message)
+        if device is None or refusal is not None:
+            self._refuse_whole(came, message, refusal)
+            return
+        self._answers += message.replies
+        if topic is None or message.boot is None or message.seq is None:
+            self._admit(came, device, message)
+        elif self._seen.add(device, message.boot, message.seq):
+            refused = self._admit(came, device, message)
+            self._notes.append((topic, message.boot, message.seq, refused, message.consecutive))
         else:
             self._group.duplicates += message.readings
-            self._notes.append((topic, message.boot, message.seq, ()))
+            self._notes.append((topic, message.boot, message.seq, (), message.consecutive))
 
-    def _admit(self, topic: Topic, payload: bytes, message: Message, now: int) -> list[Refusal]:
-        refused = [*message.refused, *self.admission.admit(topic, message, now, self._columns)]
+    def _speaker(self, topic: Topic | None, message: Message) -> tuple[DeviceId | None, Refusal | None]:
+        """Return the device that sent a message, and why nothing is taken from it."""
+        device = self.admission.find(topic, message.address)
+        if device is None and not self._refreshed:
+            self._refreshed = True
+            self.admission = self._refresh()
+            device = self.admission.find(topic, message.address)
+        return device, self.admission.refusal(device, topic, message.address)
+
+    def _admit(self, came: _Came, device: DeviceId, message: Message) -> list[Refusal]:
+        per_s = self.admission.rate(device)
+        if not self._rates.admits(device, message.readings, per_s, self._now_s, history=message.history):
+            refusal = Refusal(WHOLE, "E_RATE", f"{device} sends more than the rate that it is registered with allows")
+            self._refuse(came, [refusal], message.readings)
+            return [refusal]
+        refused = [*message.refused, *self.admission.admit(device, message, came.now, self._columns)]
         if refused:
-            self._refuse(str(topic), payload, now, refused)
+            self._refuse(came, refused)
         return refused
 
     def _take_status(self, topic: Topic, payload: bytes) -> None:
         check_size(payload)
         try:
-            presence = msgspec.json.decode(payload, type=_Presence)
+            status = msgspec.json.decode(payload, type=_Status)
         except (msgspec.DecodeError, RecursionError) as error:
             raise RefusedError(str(error), where=str(topic), code="E_JSON") from None
-        if presence.lost and presence.boot is not None and self.admission.knows(topic):
+        if status.lost and status.boot is not None and self.admission.knows(topic):
             # Not asked for again, but not taken for seen either: should it come after all, it is stored.
-            boot, lost = self._lost.get(topic.device, (presence.boot, Ranges()))
-            lost = lost if boot == presence.boot else Ranges()
-            for first, last in presence.lost:
+            if len(self._lost) >= MAX_LOST:
+                self._lost.clear()
+            boot, lost = self._lost.get(topic.device, (status.boot, Ranges()))
+            lost = lost if boot == status.boot else Ranges()
+            for first, last in status.lost:
                 if first <= last:
                     lost.add(first, last)
-            self._lost[topic.device] = presence.boot, lost
+            self._lost[topic.device] = status.boot, lost
 
-    def _first_time(self, device: str, boot: int, seq: int) -> bool:
-        boots = self._seen_of(device)
-        if boot not in boots:
-            boots[boot] = Ranges()
-            while len(boots) > MAX_BOOTS:
-                oldest = min(boots)
-                del boots[oldest]
-                self._touched.discard((device, oldest))
-                self._group.forgotten.add((device, oldest))
-        if boot not in boots:  # older than all that are remembered
-            return True
-        self._touched.add((device, boot))
-        return boots[boot].add(seq)
+    def _take_again(self, row: Quarantined, decoders: Mapping[Format, Decoder], now: int) -> int:
+        """Take a row of the quarantine into the group, and return how many readings it turned out to hold."""
+        if not row.topic.startswith((f"{PREFIX}/", SPARKPLUG_PREFIX)):
+            return self._take_kept(row)
+        try:
+            came = _Came(row.topic, _topic(row.topic), row.payload, row.time)
+            message = _only(_decoder(came, decoders).decode(row.topic, row.payload), row)
+        except RefusedError as error:
+            return self._keep_again(row, Refusal(WHOLE, error.code, str(error)))
+        device, refusal = self._speaker(came.topic, message)
+        if device is None or refusal is not None or not (message.measurements or message.refused):
+            return self._keep_again(row, refusal)
+        refused = [*message.refused, *self.admission.admit(device, message, now, self._columns)]
+        if refused:
+            self._refuse(came, refused)
+        return len(message.measurements) + len(message.refused)
 
-    def _seen_of(self, device: str) -> dict[int, Ranges]:
-        seen = self._seen.get(device)
-        if seen is None:
-            seen = self._seen[device] = self._spool.seen(device)
-        return seen
+    def _take_kept(self, row: Quarantined) -> int:
+        """Take in a reading that the store has refused before."""
+        try:
+            kept = msgspec.json.decode(row.payload, type=_Kept)
+        except msgspec.DecodeError as error:
+            return self._keep_again(row, Refusal(WHOLE, row.code, str(error)))
+        device, _, point = row.topic.partition("/")
+        series = self.admission.series(device, point)
+        if series is None:
+            return self._keep_again(row, Refusal(WHOLE, "E_POINT", f"{row.topic} is not in the registry"))
+        self._columns.add(series, kept.ts, kept.v, Quality(kept.q), history=True)
+        return row.readings
 
-    def _refuse_whole(self, topic: Topic, payload: bytes, message: Message, refusal: Refusal, now: int) -> None:
-        if not self.admission.knows(topic) and (topic.device in self.unknown or len(self.unknown) < MAX_UNKNOWN):
-            self.unknown[topic.device] += message.readings
-        self._refuse(str(topic), payload, now, [refusal], message.readings)
-        if message.boot is not None and message.seq is not None:
-            self._notes.append((topic, message.boot, message.seq, [refusal]))
+    def _keep_again(self, row: Quarantined, refusal: Refusal | None) -> int:
+        if refusal is not None:
+            row = replace(row, code=refusal.code, reason=refusal.reason)
+        self._group.quarantine.append(row)
+        return row.readings
 
-    def _refuse(
-        self, topic: str, payload: bytes, now: int, refused: Sequence[Refusal], readings: int | None = None
-    ) -> None:
+    def _refuse_whole(self, came: _Came, message: Message, refusal: Refusal | None) -> None:
+        if refusal is None:
+            return
+        speaker = message.address or (came.topic.device if came.topic else came.name)
+        if refusal.code == "E_DEVICE":
+            if speaker in self.unknown or len(self.unknown) < MAX_UNKNOWN:
+                self.unknown[speaker] += message.readings
+            system = came.topic.system if came.topic else None
+            self._see(speaker, system, message.measurements, from_ms(came.now))
+        self._refuse(came, [refusal], message.readings)
+        if came.topic is not None and message.boot is not None and message.seq is not None:
+            self._notes.append((came.topic, message.boot, message.seq, [refusal], message.consecutive))
+
+    def _refuse(self, came: _Came, refused: Sequence[Refusal], readings: int | None = None) -> None:
         """Keep the message once for each code, however many of its readings have it."""
         for code in dict.fromkeys(refusal.code for refusal in refused):
             same = [refusal for refusal in refused if refusal.code == code]
-            places = "" if same[0].place == WHOLE else f" (readings {', '.join(str(one.place) for one in same[:20])})"
+            places = () if same[0].place == WHOLE else tuple(refusal.place for refusal in same)
+            which = f" (readings {', '.join(str(place) for place in places[:20])})" if places else ""
             count = len(same) if readings is None else readings
-            self._group.quarantine.append(Quarantined(now, topic, payload, code, same[0].reason + places, count))
-            logger.debug("refused", topic=topic, code=code, reason=same[0].reason)
+            reason = same[0].reason + which
+            self._group.quarantine.append(Quarantined(came.now, came.name, came.payload, code, reason, count, places))
+            logger.debug("refused", topic=came.name, code=code, reason=same[0].reason)
 
     def _time_after(self, delivery: Delivery, now: int) -> int:
         """Mark that the readings up to now are complete, and return the time that the replay goes on to."""
@@ -221,16 +341,43 @@ class Intake:
     def _close_batch(self, now: int) -> None:
         columns, self._columns = self._columns, Columns()
         if len(columns):
-            self._group.batches.append(
-                Batch(
-                    np.array(columns.series, np.int32),
-                    np.array(columns.time, np.int64),
-                    np.array(columns.value, np.float64),
-                    np.array(columns.quality, np.uint8),
-                    np.array(columns.history, np.bool_),
-                    now,
-                )
+            batch = Batch(
+                np.array(columns.series, np.int32),
+                np.array(columns.time, np.int64),
+                np.array(columns.value, np.float64),
+                np.array(columns.quality, np.uint8),
+                np.array(columns.history, np.bool_),
+                now,
             )
+            self._group.batches.append(batch)
+
+
+def _topic(name: str) -> Topic | None:
+    """Return the contract's topic called `name`, or None for one of Sparkplug's; RefusedError E_TOPIC for others."""
+    return None if name.startswith(SPARKPLUG_PREFIX) else parse(name)
+
+
+def _decoder(came: _Came, decoders: Mapping[Format, Decoder]) -> Decoder:
+    format_ = Format.SPARKPLUG if came.topic is None else OF_CHANNEL.get(came.topic.channel)
+    decoder = None if format_ is None else decoders.get(format_)
+    if decoder is None:
+        raise RefusedError("holds no readings that are heard here", where=came.name, code="E_TOPIC")
+    return decoder
+
+
+def _only(message: Message, row: Quarantined) -> Message:
+    """Return the readings that a row of the quarantine stands for, as history; without a time, of when they came."""
+    places = frozenset(row.places)
+    return replace(
+        message,
+        history=True,
+        measurements=[
+            measured if measured.time is not None else measured._replace(time=row.time, quality=measured.quality or 1)
+            for measured in message.measurements
+            if not places or measured.place in places
+        ],
+        refused=[refusal for refusal in message.refused if not places or refusal.place in places],
+    )
 
 
 __all__ = ["Intake"]

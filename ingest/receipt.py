@@ -34,25 +34,27 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
 class _Pending:
     topic: Topic
     boot: int
+    consecutive: bool
     ok: Ranges = field(default_factory=Ranges)
     refused: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
 
 
 class Receipts:
-    """Collects what is to be receipted, and says which receipts are due."""
+    """Collects what is to be receipted, and says which receipts are due; `sent` counts those."""
 
     def __init__(self) -> None:
+        self.sent = 0
         self._pending: dict[tuple[str, int], _Pending] = {}
         self._sent: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    def note(self, topic: Topic, boot: int, seq: int, refusals: Sequence[Refusal]) -> None:
-        """Note a message that is on disk or in quarantine."""
+    def note(self, topic: Topic, boot: int, seq: int, refusals: Sequence[Refusal], consecutive: bool = True) -> None:
+        """Note a message that is on disk or in quarantine; holes are told where seq is `consecutive`."""
         pending = self._pending.get((topic.device, boot))
         if pending is None:
-            pending = self._pending[topic.device, boot] = _Pending(topic, boot)
+            pending = self._pending[topic.device, boot] = _Pending(topic, boot, consecutive)
         pending.ok.add(seq)
         room = MAX_REFUSED - len(pending.refused)
         pending.refused.extend((seq, refusal.place, refusal.code) for refusal in refusals[:room])
@@ -72,7 +74,9 @@ class Receipts:
             del self._pending[device, boot]
             self._sent[device] = now_s
             topic = Topic(pending.topic.district, pending.topic.system, pending.topic.device, Channel.ACK)
-            receipt = Receipt(boot, pending.ok.pairs(), holes(device, boot)[-MAX_MISSING:], pending.refused)
+            missing = holes(device, boot)[-MAX_MISSING:] if pending.consecutive else []
+            receipt = Receipt(boot, pending.ok.pairs(), missing, pending.refused)
+            self.sent += 1
             receipts.append((str(topic), msgspec.json.encode(receipt)))
         return receipts
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+
+MAX_BOOTS = 3
+"""Boots of a device whose sequence numbers are remembered; resends of older ones are known by their times."""
+
+MAX_DEVICES = 100_000
+"""Devices whose numbers are in memory, once more those that were before them; others are read from disk again."""
 
 MAX_RANGES = 1000
 """Ranges remembered of one boot; with more holes than that the oldest range is forgotten (a resend out of it is then
@@ -60,4 +66,62 @@ class Ranges:
         return [(last + 1, first - 1) for last, first in zip(self._lasts, self._firsts[1:], strict=False)]
 
 
-__all__ = ["Ranges"]
+class Memory:
+    """The sequence numbers taken in, by device and boot: in memory those of devices heard lately, the rest on disk.
+
+    `read` gives what is on disk of a device. What is added lasts once the owner has put `changed` on disk; it says
+    `begin` before each such group, and `undo` when that failed.
+    """
+
+    def __init__(self, read: Callable[[str], dict[int, Ranges]], limit: int = MAX_DEVICES) -> None:
+        self._read = read
+        self._limit = limit
+        self._seen: dict[str, dict[int, Ranges]] = {}
+        self._before: dict[str, dict[int, Ranges]] = {}
+        self._touched: dict[tuple[str, int], Ranges] = {}
+        self._forgotten: set[tuple[str, int]] = set()
+
+    def __len__(self) -> int:
+        return len(self._seen) + len(self._before)
+
+    def begin(self) -> None:
+        """Begin a group."""
+        self._touched, self._forgotten = {}, set()
+        if len(self._seen) > self._limit:
+            self._seen, self._before = {}, self._seen
+
+    def undo(self) -> None:
+        """Forget what the group added: it is not on disk."""
+        for device, _ in [*self._touched, *self._forgotten]:
+            self._seen.pop(device, None)
+            self._before.pop(device, None)
+
+    def add(self, device: str, boot: int, seq: int) -> bool:
+        """Add a number and return whether it is new."""
+        boots = self._seen.get(device)
+        if boots is None:
+            boots = self._before.pop(device, None)
+            boots = self._seen[device] = self._read(device) if boots is None else boots
+        ranges = boots.get(boot)
+        if ranges is None:
+            ranges = boots[boot] = Ranges()
+            if len(boots) > MAX_BOOTS:
+                oldest = min(boots)
+                del boots[oldest]
+                self._touched.pop((device, oldest), None)
+                self._forgotten.add((device, oldest))
+                if oldest == boot:  # older than all that are remembered
+                    return True
+        self._touched[device, boot] = ranges
+        return ranges.add(seq)
+
+    def known(self, device: str, boot: int) -> Ranges | None:
+        """Return the numbers of a boot of a device, if they are in memory."""
+        return (self._seen.get(device) or self._before.get(device, {})).get(boot)
+
+    def changed(self) -> tuple[Mapping[tuple[str, int], Ranges], set[tuple[str, int]]]:
+        """Return what the group has changed, and the boots that nobody need remember, by device and boot."""
+        return self._touched, self._forgotten
+
+
+__all__ = ["Memory", "Ranges"]

@@ -27,7 +27,7 @@ from ingest.detecting import DetectionForwarder
 from ingest.intake import Intake
 from ingest.monitor import Monitor
 from ingest.mqtt import Address, Connection, Delivery, Inbox
-from ingest.payload.native import NativeDecoder
+from ingest.payload.formats import decoders
 from ingest.spool import Spool
 from ingest.status import BEAT, Status
 from ingest.store import ReadingStore
@@ -104,7 +104,7 @@ class Worker:
         self._connection = self._connect(address)
         self.reload()
         self._intake = Intake(
-            spool, self._admission, NativeDecoder(), clock, clock_topic=clock_topic(district), refresh=self._refreshed
+            spool, self._admission, decoders(), clock, clock_topic=clock_topic(district), refresh=self._refreshed
         )
         self._storing = StoreForwarder(spool, store, clock, check=self._check, names=self._names)
         self._detecting = DetectionForwarder(

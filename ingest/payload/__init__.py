@@ -7,6 +7,7 @@ raised (RefusedError); what is wrong with one reading stands in `refused`, and i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Annotated, NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -20,6 +21,15 @@ WHOLE = -1
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """What boot and seq may be: what 64 bits, and the spool, can hold."""
+
+
+class Format(StrEnum):
+    """What a payload is written in; its topic tells (`ingest.payload.formats`)."""
+
+    NATIVE = "native"
+    SENML = "senml"
+    HJ212 = "hj212"
+    SPARKPLUG = "sparkplug"
 
 
 class Measurement(NamedTuple):
@@ -87,4 +97,15 @@ def check_size(payload: bytes) -> None:
         raise RefusedError(f"{len(payload)} bytes", expected=f"at most {MAX_BYTES}", code="E_SIZE")
 
 
-__all__ = ["MAX_BYTES", "MAX_READINGS", "WHOLE", "Count", "Decoder", "Measurement", "Message", "Refusal", "check_size"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_READINGS",
+    "WHOLE",
+    "Count",
+    "Decoder",
+    "Format",
+    "Measurement",
+    "Message",
+    "Refusal",
+    "check_size",
+]
