@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -96,27 +97,13 @@ def check_depth(payload: bytes) -> None:
     """Refuse deep nesting before a parser recurses into it (E_DEPTH); every JSON format asks."""
     if payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH:
         return
-    text = np.frombuffer(payload, np.uint8)
-    steps = np.isin(text, _OPENING).astype(np.int32) - np.isin(text, _CLOSING)
-    if steps.cumsum().max() > MAX_DEPTH and _depth(payload) > MAX_DEPTH:
+    if _depth(payload) > MAX_DEPTH and _depth(_STRING.sub(b"", payload)) > MAX_DEPTH:
         raise RefusedError("is nested too deep", expected=f"at most {MAX_DEPTH} levels", code="E_DEPTH")
 
 
-def _depth(payload: bytes) -> int:
-    """Return the nesting outside strings: the exact count, for what the quick one suspects."""
-    deepest = depth = 0
-    quoted = escaped = False
-    for byte in payload:
-        if quoted:
-            quoted, escaped = (byte != 0x22 or escaped), (byte == 0x5C and not escaped)
-        elif byte == 0x22:
-            quoted = True
-        elif byte in b"{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"}]":
-            depth -= 1
-    return deepest
+def _depth(text: bytes) -> int:
+    """Return how deep brackets nest, those in strings with them."""
+    return int(_STEPS[np.frombuffer(text, np.uint8)].cumsum(dtype=np.int32).max(initial=0))
 
 
 def _named(message: _AnyMessage, read: Callable[[_AnyMessage], Message]) -> Message:
@@ -212,7 +199,8 @@ def _reading(place: int, time: Any, point: str, value: Any) -> Measurement | Ref
     return Measurement(place, time, point, measured.v, measured.u, measured.q)
 
 
-_OPENING = np.frombuffer(b"{[", np.uint8)
-_CLOSING = np.frombuffer(b"}]", np.uint8)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"{[")], _STEPS[list(b"}]")] = 1, -1
 
 __all__ = ["MAX_DEPTH", "NativeDecoder", "check_depth", "check_text"]
