@@ -6,8 +6,9 @@
                                    ├─► store forwarder ─► reading store
                                    └─► detection forwarder ─► pipeline ─► alarm log
 
-Three threads beside the network's: intake (the caller's), store, detection. A fourth beats the heart. Each stands
-still on its own when what it writes to is away, and goes on when it is back; the spool keeps what waits.
+Threads beside the network's: intake (the caller's), store, detection, audit, the heart, and errands at the operations
+database. Each stands still on its own when what it writes to is away, and goes on when it is back; the spool keeps
+what waits.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from ingest import sparkplug_host
 from ingest.admission import Admission
 from ingest.auditing import LedgerAudit
 from ingest.detecting import DetectionForwarder
+from ingest.device_desk import DeviceDesk
 from ingest.intake import Intake
 from ingest.monitor import Monitor
 from ingest.mqtt import Address, Connection, Delivery, Inbox
@@ -52,6 +56,8 @@ LINGER_S = 0.01
 """A group waits this long for more messages, so that one fsync serves many; far below the 50 ms of the contract."""
 
 RECEIPTS_S = 0.1
+READMIT_S = 1.0
+ERRANDS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,9 @@ class Worker:
     """Takes in one district until told to stop.
 
     `pipeline` builds detection for the devices of the registry. A `ManualClock` makes the
-    city a recording, whose time a replay moves; any other clock runs by itself.
+    city a recording, whose time a replay moves; any other clock runs by itself. `desk` sees to devices' status, unknown
+    devices and commands, if there is one; `keep_state` is called every second, to take detection's state elsewhere
+    when it is time to. `name` is this process's, for people.
     """
 
     def __init__(
@@ -81,6 +89,10 @@ class Worker:
         alarms: AlarmLog,
         clock: Clock,
         limits: Limits | None = None,
+        rate_factor: float = 0.0,
+        desk: DeviceDesk | None = None,
+        keep_state: Callable[[], None] | None = None,
+        name: str = "",
     ) -> None:
         self._district = district
         self._spool = spool
@@ -88,6 +100,10 @@ class Worker:
         self._pipeline = pipeline
         self._clock = clock
         self._limits = limits or Limits()
+        self._desk = desk
+        self._keep_state = keep_state
+        self._name = name
+        self._beats: deque[Status] = deque(maxlen=60)
         self._lock = threading.Lock()
         self._version = -1
         self._devices: list[Device] = []
@@ -104,7 +120,14 @@ class Worker:
         self._connection = self._connect(address)
         self.reload()
         self._intake = Intake(
-            spool, self._admission, decoders(), clock, clock_topic=clock_topic(district), refresh=self._refreshed
+            spool,
+            self._admission,
+            decoders(),
+            clock,
+            clock_topic=clock_topic(district),
+            refresh=self._refreshed,
+            rate_factor=rate_factor,
+            see=(lambda *_: None) if desk is None else desk.see,
         )
         self._storing = StoreForwarder(spool, store, clock, check=self._check, names=self._names)
         self._detecting = DetectionForwarder(
@@ -133,6 +156,7 @@ class Worker:
                 ("detection", lambda: self._detecting.run(ended, self._take_changed)),
                 ("audit", lambda: self._audit.run(ended)),
                 ("heart", lambda: self._beat(ended)),
+                ("errands", lambda: self._run_errands(ended)),
             )
         ]
         self._connection.start()
@@ -167,19 +191,30 @@ class Worker:
             self._quality = GrossRange(devices)
             self._changed = self._pipeline(devices)
             self._version = version
+            self._connection.subscribe(self._filters())
             logger.info("registry_loaded", version=version, devices=len(devices))
 
     def _connect(self, address: Address) -> Connection:
-        topics = [subscription(self._district, Channel.DATA), subscription(self._district, Channel.STATUS)]
-        if self._recording:
-            topics.append(clock_topic(self._district))
         return Connection(
             address,
             f"chengmai-ingest-{self._district}",
-            subscribe=topics,
+            subscribe=self._filters(),
             on_message=self._inbox.put,
+            will=None if self._recording else lambda: sparkplug_host.certificate(self._district),
             window=WINDOW,
         )
+
+    def _filters(self) -> list[str]:
+        """Return what the worker hears; in a recording, that is no more than what a replay sends."""
+        if self._recording:
+            channels = (Channel.DATA, Channel.STATUS)
+            return [*(subscription(self._district, channel) for channel in channels), clock_topic(self._district)]
+        channels = (Channel.DATA, Channel.SENML, Channel.HJ212, Channel.STATUS, Channel.ANSWER)
+        addresses = (device.address for device in self._devices)
+        return [
+            *(subscription(self._district, channel) for channel in channels),
+            *sparkplug_host.filters(self._district, addresses),
+        ]
 
     def _guarded(self, body: Callable[[], None], stop: threading.Event) -> None:
         """Stop the whole worker when one of its threads fails for a reason nobody foresaw: a half-dead one lies."""
@@ -191,10 +226,10 @@ class Worker:
             stop.set()
 
     def _take_in(self, stop: threading.Event) -> None:
-        receipts_s = 0.0
+        receipts_s = readmitted_s = time.monotonic()
         held: list[Delivery] = []
         while not stop.is_set():
-            held = held or self._inbox.take(GROUP_MESSAGES, 0.1, LINGER_S)
+            held = held or self._left_by_desk(self._inbox.take(GROUP_MESSAGES, 0.1, LINGER_S))
             if held:
                 held = self._commit(held, stop)
             self._intake.admission = self._admission
@@ -202,7 +237,13 @@ class Worker:
             if now_s - receipts_s >= RECEIPTS_S:
                 receipts_s = now_s
                 self._send_receipts(now_s)
+            if now_s - readmitted_s >= READMIT_S and not held:
+                readmitted_s = now_s
+                self._readmit()
         self._send_receipts(time.monotonic(), every=True)
+
+    def _left_by_desk(self, deliveries: list[Delivery]) -> list[Delivery]:
+        return deliveries if self._desk is None else self._desk.hear(deliveries, self._admission.knows)
 
     def _commit(self, deliveries: list[Delivery], stop: threading.Event) -> list[Delivery]:
         """Commit and acknowledge; return what is to be tried again because the spool could not take it."""
@@ -216,18 +257,30 @@ class Worker:
         self._spool_ok = True
         self._connection.ack(deliveries)
         self._last_message = datetime.now(UTC)
+        for topic, payload in self._intake.replies():
+            self._publish("reply_not_sent", topic, payload)
         return []
+
+    def _readmit(self) -> None:
+        try:
+            self._intake.readmit()
+        except UnavailableError as error:
+            logger.warning("quarantine_not_replayed", error=str(error))
 
     def _send_receipts(self, now_s: float, *, every: bool = False) -> None:
         if not self._connection.connected:
             return  # they wait, and grow by ranges only
         for topic, payload in self._intake.receipts.due(now_s, self._intake.holes, every=every):
-            try:
-                self._connection.publish(topic, payload)
-                self._receipts += 1
-            except UnavailableError as error:
-                # The device will send again what no receipt named, and is answered then.
-                logger.warning("receipt_not_sent", topic=topic, error=str(error))
+            # The device will send again what no receipt named, and is answered then.
+            self._receipts += self._publish("receipt_not_sent", topic, payload)
+
+    def _publish(self, otherwise: str, topic: str, payload: bytes) -> bool:
+        try:
+            self._connection.publish(topic, payload)
+        except UnavailableError as error:
+            logger.warning(otherwise, topic=topic, error=str(error))
+            return False
+        return True
 
     def _refreshed(self) -> Admission:
         self.reload()
@@ -251,12 +304,25 @@ class Worker:
             rate = (self._intake.readings - readings) / (now_s - since)
             readings, since = self._intake.readings, now_s
             try:
-                self.reload()
                 status = self._status(rate)
-                self._monitor.step(status)
+                self._beats.append(status)
                 self._spool.beat(status)
             except (UnavailableError, BusyError) as error:
                 logger.warning("heart_beat_missed", error=str(error))
+
+    def _run_errands(self, ended: threading.Event) -> None:
+        """Do what needs the operations database, which may be slow or away: the heart beats meanwhile."""
+        while not ended.wait(ERRANDS_S):
+            self.reload()
+            while self._beats:
+                self._monitor.step(self._beats.popleft())
+            try:
+                if self._desk is not None:
+                    self._desk.step(self._connection)
+            except (UnavailableError, BusyError) as error:
+                logger.warning("desk_waits", error=str(error))
+            if self._keep_state is not None:
+                self._keep_state()
 
     def _status(self, rate: float) -> Status:
         ledger, lately = self._spool.ledger(), self._intake.traffic.look()
@@ -293,6 +359,7 @@ class Worker:
             late_s=lately.late_s,
             clock_off_s=self._clock.off_s if isinstance(self._clock, SteadyClock) else 0.0,
             receipts=self._receipts,
+            worker=self._name,
             unaccounted=self._audit.unaccounted,
             audited=self._audit.at,
         )

@@ -152,11 +152,12 @@ class Leases:
                 connection.execute(insert(detector_states).values(district=district, **row))
         return True
 
-    def state(self, district: str) -> bytes | None:
-        """Return the last kept state of detection of a district, or None."""
+    def state(self, district: str) -> tuple[int, bytes] | None:
+        """Return the last kept state of detection of a district, after the epoch it was kept in; None without any."""
         with reading(self._engine) as connection:
-            query = select(detector_states.c.state).where(detector_states.c.district == district)
-            return connection.execute(query).scalar()
+            query = select(detector_states).where(detector_states.c.district == district)
+            row = connection.execute(query).first()
+        return None if row is None else (int(row.epoch), bytes(row.state))
 
     def _renew(self, connection: Connection, district: str, epoch: int, now: int) -> bool:
         mine = (leases.c.district == district, leases.c.worker == self.worker, leases.c.epoch == epoch)

@@ -203,10 +203,10 @@ def test_a_former_owner_cannot_overwrite_the_state_of_its_successor(worker):
     former.release("hewan", 1)
     owner.beat({})
     owner.take("hewan", "spool-b")
-    assert owner.state("hewan") == b"old"
+    assert owner.state("hewan") == (1, b"old")
     assert owner.keep_state("hewan", 2, b"new")
     assert not former.keep_state("hewan", 1, b"late")
-    assert owner.state("hewan") == b"new"
+    assert owner.state("hewan") == (2, b"new")
     assert owner.state("elsewhere") is None
 
 

@@ -1,0 +1,44 @@
+"""The city as a Sparkplug host application: which topics it hears, and how it says that it lives.
+
+Eclipse Sparkplug 3.0.0: topics in 4.1, the host application's birth and death certificates (STATE) in 4.2 and 5.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from ingest.mqtt import Will
+from ingest.payload.formats import SPARKPLUG_PREFIX
+
+_OF_NODES = ("NBIRTH", "NDATA", "NDEATH")
+_OF_DEVICES = ("DBIRTH", "DDATA", "DDEATH")
+
+
+def filters(district: str, addresses: Iterable[str]) -> list[str]:
+    """Return what a district's worker hears: the group called like the district, and those of registered addresses.
+
+    A group belongs to one district, since both of two would take in what it sends.
+
+    >>> filters("hewan", ["spBv1.0/pumps/N7/P1", "hj212/MN1"])[6:8]
+    ['spBv1.0/pumps/NBIRTH/+', 'spBv1.0/pumps/NDATA/+']
+    """
+    groups = {address.split("/")[1] for address in addresses if address.startswith(SPARKPLUG_PREFIX)}
+    return [
+        f"{SPARKPLUG_PREFIX}{group}/{kind}/{rest}"
+        for group in (district, *sorted(groups - {district}))
+        for kinds, rest in ((_OF_NODES, "+"), (_OF_DEVICES, "+/+"))
+        for kind in kinds
+    ]
+
+
+def certificate(district: str) -> Will:
+    """Return the host's death certificate and the birth that goes with it; both bear the time of this connection."""
+    now = time.time_ns() // 1_000_000
+    birth, death = (msgspec.json.encode({"online": online, "timestamp": now}) for online in (True, False))
+    return Will(f"{SPARKPLUG_PREFIX}STATE/chengmai-{district}", death, birth=birth)
+
+
+__all__ = ["certificate", "filters"]
