@@ -19,6 +19,7 @@ from dashboards.commands import (
     check,
     columns,
     config,
+    credentials,
     demo,
     devices,
     diff,
@@ -33,6 +34,7 @@ from dashboards.commands import (
     serve,
     simulate,
     trace,
+    trail,
     up,
 )
 from dashboards.settings import SettingsSource
@@ -84,7 +86,9 @@ app.add_typer(devices.app, name="devices")
 app.add_typer(alarms.app, name="alarms")
 app.command("export")(export.export)
 app.command("quantities")(quantities.quantities)
-app.command("broker")(broker.broker)
+app.add_typer(broker.app, name="broker")
+app.add_typer(credentials.app, name="credentials")
+app.add_typer(trail.app, name="trail")
 app.command("config")(config.config)
 app.command("doctor")(doctor.doctor)
 app.command("backup")(backup.backup)

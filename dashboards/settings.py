@@ -116,6 +116,9 @@ class OperationsSettings(_Section):
     """Registry, alarms and their history."""
 
     url: str = Field(default="sqlite:///operations.sqlite", description="SQLAlchemy URL: SQLite or PostgreSQL")
+    trail_anchor: Path = Field(
+        default=Path("trail.anchor"), description="heads of the audit trail, kept where its writers cannot rewrite them"
+    )
 
 
 class DetectionSettings(_Section):

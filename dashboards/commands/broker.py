@@ -1,22 +1,171 @@
-"""`chengmai broker`: the embedded broker as a process of its own, for a demo without a server."""
+"""`chengmai broker`: the demo's embedded broker; and Mosquitto's configuration, logins and denials for a city."""
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dashboards.settings import settings_of
 
+if TYPE_CHECKING:
+    from sensors.credentials import Credentials
+    from sensors.trail import AuditTrail
 
+app = typer.Typer(help="The MQTT broker: the demo's own, or Mosquitto's configuration.", invoke_without_command=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+Folder = Annotated[Path, typer.Argument(help="The broker's folder, as `chengmai broker config` made it.")]
+Reload = Annotated[bool, typer.Option("--reload", help="Have the broker that runs from the folder read them at once.")]
+
+
+@app.callback()
 def broker(ctx: typer.Context) -> None:
     """Run the embedded MQTT broker at `mqtt.url` (demo only: it forgets sessions; a city runs Mosquitto)."""
+    if ctx.invoked_subcommand is not None:
+        return
     from ingest.broker import EmbeddedBroker
     from ingest.mqtt import Address
 
     address = Address.parse(settings_of(ctx).mqtt.url)
+    EmbeddedBroker(address.host, address.port).run(_until_told())
+
+
+@app.command("config")
+def config(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Folder to write; what TLS needs stays if it is there.")],
+    *,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Host name or address that clients call the broker by; may be repeated.")
+    ] = None,
+    devices: Annotated[str, typer.Option(help="Where devices connect, with a password.")] = "0.0.0.0:8883",
+    services: Annotated[str, typer.Option(help="Where ingest and gateway connect.")] = "127.0.0.1:8884",
+    certificates: Annotated[str, typer.Option(help="Where devices connect with a certificate, if at all.")] = "",
+    user: Annotated[
+        str, typer.Option(help="User that the broker runs as; yourself, or mosquitto if you are root.")
+    ] = "",
+    save_s: Annotated[
+        int, typer.Option(min=0, help="Seconds between two saves of what the broker holds; 0: after each message.")
+    ] = 2,
+    denials: Annotated[bool, typer.Option(help="Log what access lists deny, for `chengmai broker watch`.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Write a hardened configuration for Mosquitto: TLS, logins, access lists, persistence, limits."""
+    import socket
+
+    from dashboards.audit_trail import who
+    from ingest.mosquitto import SERVICES, Door, Plan, set_up
+
+    plan = Plan(
+        folder.resolve(),
+        user or _broker_user(),
+        Door.parse(devices),
+        Door.parse(services),
+        Door.parse(certificates) if certificates else None,
+        save_s,
+        denials,
+    )
+    issuer, trail = _open(ctx)
+    done = set_up(plan, name or [socket.gethostname(), "localhost", "127.0.0.1"], issuer)
+    trail.write(
+        who(), "broker.config", str(plan.folder), {"devices": str(plan.devices), "services": str(plan.services)}
+    )
+    for login in done.issued:
+        trail.write(who(), "credential.issue", login, {"role": "service"})
+    secrets = {login: str(path) for login in SERVICES if (path := plan.folder / "secrets" / login).is_file()}
+    if as_json:
+        report = {"folder": str(plan.folder), "configuration": str(plan.configuration), "secrets": secrets}
+        typer.echo(json.dumps({**report, "made": done.made, "issued": done.issued, **asdict(done.written)}))
+        return
+    typer.echo(f"{done.written.devices} devices and {done.written.services} services may log in")
+    for login in SERVICES:
+        lost = f"has a login already; its secret is not here: chengmai credentials rotate {login}"
+        typer.echo(f"{login}: {f'its password is in {secrets[login]}' if login in secrets else lost}")
+    typer.echo(f"run it: mosquitto -c {plan.configuration}   (more in {plan.folder / 'README.md'})")
+
+
+@app.command("logins")
+def logins(ctx: typer.Context, folder: Folder, *, reload: Reload = False, as_json: AsJson = False) -> None:
+    """Write the broker's password files and revocation list anew, after logins were issued, rotated or revoked."""
+    from ingest.mosquitto import reload as tell
+    from ingest.mosquitto import write_logins
+
+    issuer, _ = _open(ctx)
+    written = write_logins(folder.resolve(), issuer)
+    if reload:
+        tell(folder.resolve())
+    if as_json:
+        typer.echo(json.dumps({**asdict(written), "reloaded": reload}))
+        return
+    told = "the broker has been told" if reload else "a running broker needs --reload"
+    typer.echo(
+        f"{written.devices} devices, {written.services} services, {written.revoked} revoked certificates; {told}"
+    )
+
+
+@app.command("certificate")
+def certificate(
+    ctx: typer.Context,
+    folder: Folder,
+    login: Annotated[str, typer.Argument(help="Login of a device, as `chengmai credentials list` names it.")],
+    *,
+    write: Annotated[Path, typer.Option(help="Folder for LOGIN.pem and LOGIN.key, which must not be there yet.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Revoke the login's other certificates.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Issue a certificate to a device that has a login; its key is nowhere else."""
+    from dashboards.audit_trail import who
+    from ingest.certificates import TlsFolder
+    from ingest.mosquitto import write_logins
+    from ingest.private import make_folder, write_private
+    from sensors.credentials import AT_THE_BROKER, Role
+    from twin.errors import InputError, UnknownError
+
+    issuer, trail = _open(ctx)
+    now = issuer.clock.now()
+    allowed = AT_THE_BROKER - {Role.SERVICE}
+    if not any(one.login == login and one.role in allowed and one.valid(now) for one in issuer.each()):
+        raise UnknownError("no valid login", where=login, expected="a device's or node's: chengmai credentials list")
+    for path in (write / f"{login}.key", write / f"{login}.pem"):
+        if path.exists():
+            raise InputError("is there already", where=str(path), expected="a new file", code="E_FILE")
+    made, key = TlsFolder(folder.resolve() / "tls").issue(login, now, replace=replace)
+    make_folder(write)
+    write_private(write / f"{login}.key", key, new=True)
+    write_private(write / f"{login}.pem", made, new=True)
+    trail.write(who(), "credential.certificate", login, {"replace": replace})
+    write_logins(folder.resolve(), issuer)
+    files = {"login": login, "certificate": str(write / f"{login}.pem"), "key": str(write / f"{login}.key")}
+    typer.echo(json.dumps(files) if as_json else f"{files['certificate']}, {files['key']}")
+
+
+def _broker_user() -> str:
+    """Return whom the broker is to run as: never root, where there is somebody else for it."""
+    import pwd
+
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "mosquitto" if os.geteuid() == 0 and "mosquitto" in names else pwd.getpwuid(os.geteuid()).pw_name
+
+
+def _until_told() -> threading.Event:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    EmbeddedBroker(address.host, address.port).run(stop)
+    return stop
+
+
+def _open(ctx: typer.Context) -> tuple[Credentials, AuditTrail]:
+    from dashboards.audit_trail import trail_of
+    from sensors.credentials import Credentials
+    from sensors.operations import connect
+
+    settings = settings_of(ctx)
+    engine = connect(settings.operations_url())
+    return Credentials(engine), trail_of(settings, engine)
