@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -57,10 +57,11 @@ class _Device(msgspec.Struct, forbid_unknown_fields=True):
     model: str = ""
     retired: bool = False
     address: str = ""
+    heard: Any = None  # as `chengmai devices show` gives it; what a device said is kept elsewhere
 
 
 _POINT_COLUMNS = {"point": "name"} | {name: name for name in _Point.__struct_fields__ if name not in {"name", "series"}}
-_DEVICE_COLUMNS = tuple(name for name in _Device.__struct_fields__ if name != "points")
+_DEVICE_COLUMNS = tuple(name for name in _Device.__struct_fields__ if name not in {"points", "heard"})
 
 
 def read_devices(path: Path) -> list[Device]:
@@ -69,7 +70,7 @@ def read_devices(path: Path) -> list[Device]:
     JSON: a list of objects with `device`, `district`, `system`, `interval_s`, `points` and optionally `name`,
     `asset`, `easting`, `northing`, `model`, `retired`, `address`; a point has `name`, `quantity`, `unit` and optionally
     `low`, `high` (the sensor's span, SI), `crown_m`, `depth_m`, `code`, `calibrated`, `calibration_due` (days as
-    YYYY-MM-DD), and `series`, which is not looked at. CSV: the same columns, one row a point with its name in
+    YYYY-MM-DD); `series` and `heard` are not looked at. CSV: the same columns, one row a point with its name in
     `point`; rows of one device stand together or apart. InputError with the row, and E_MISSING, E_ENCODING, E_FORMAT.
     """
     rows = list(_csv(path) if path.suffix.lower() == ".csv" else _json(path))
@@ -168,28 +169,12 @@ def device_of(where: str, row: Mapping[str, Any]) -> Device:
         given = msgspec.convert(row, _Device, strict=False)
     except msgspec.ValidationError as error:
         raise InputError(str(error), where=where, expected="a device (docs/devices.md)") from None
-    numbers = (given.easting, given.northing, *(n for p in given.points for n in (p.low, p.high, p.crown_m, p.depth_m)))
-    if not all(n is None or math.isfinite(n) for n in (given.interval_s, *numbers)):
-        raise InputError("a number is not finite", where=where, expected="finite numbers")
+    _check_finite(where, (given.interval_s, given.easting, given.northing), given.points)
     device = Device(
         id=DeviceId(given.device),
         district=given.district,
         system=given.system,
-        points=tuple(
-            Point(
-                p.name,
-                p.quantity,
-                p.unit,
-                low=p.low,
-                high=p.high,
-                crown_m=p.crown_m,
-                depth_m=p.depth_m,
-                code=p.code,
-                calibrated=p.calibrated,
-                calibration_due=p.calibration_due,
-            )
-            for p in given.points
-        ),
+        points=tuple(_point_of(point) for point in given.points),
         interval=timedelta(seconds=given.interval_s),
         name=given.name,
         asset=None if given.asset is None else AssetId(given.asset),
@@ -206,3 +191,34 @@ def device_of(where: str, row: Mapping[str, Any]) -> Device:
             error.what, where=f"{where} ({error.where})", expected=error.expected, code=error.code
         ) from None
     return device
+
+
+def points_of_rows(where: str, rows: Iterable[Mapping[str, Any]]) -> list[Point]:
+    """Return points that are said without their device, in the form of a list's; checked with it. InputError."""
+    try:
+        given = msgspec.convert(list(rows), list[_Point], strict=False)
+    except msgspec.ValidationError as error:
+        raise InputError(str(error), where=where, expected="points (docs/devices.md)") from None
+    _check_finite(where, (), given)
+    return [_point_of(point) for point in given]
+
+
+def _check_finite(where: str, numbers: Iterable[float | None], points: Iterable[_Point]) -> None:
+    every = (*numbers, *(n for p in points for n in (p.low, p.high, p.crown_m, p.depth_m)))
+    if not all(n is None or math.isfinite(n) for n in every):
+        raise InputError("a number is not finite", where=where, expected="finite numbers")
+
+
+def _point_of(given: _Point) -> Point:
+    return Point(
+        given.name,
+        given.quantity,
+        given.unit,
+        low=given.low,
+        high=given.high,
+        crown_m=given.crown_m,
+        depth_m=given.depth_m,
+        code=given.code,
+        calibrated=given.calibrated,
+        calibration_due=given.calibration_due,
+    )

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dashboards.commands import device_commands, unknown_devices
 from dashboards.settings import Settings, settings_of
-from sensors.device import Device
 from twin.asset import System
 
 if TYPE_CHECKING:
-    from sensors.registry import Registry
+    from sensors.device import Device
+    from sensors.presence import DeviceStatus
 
-app = typer.Typer(help="Field devices: import, list, show.", no_args_is_help=True)
+app = typer.Typer(help="Field devices: register, adopt, show, order; who is heard and who is unknown.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+Named = Annotated[str, typer.Argument(metavar="DEVICE", help="Device, as `chengmai devices list` names it.")]
 
 
 @app.command("import")
@@ -27,93 +30,138 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Add or replace the devices listed in a file, all or none; series numbers of known points stay."""
+    from dashboards.registration import registry_of
     from sensors.registry import read_devices
 
     found = read_devices(file)
-    registry = _registry(settings_of(ctx))
+    registry = registry_of(settings_of(ctx))
     registry.put(found)
     points = sum(len(device.points) for device in found)
-    receipt = {"file": str(file), "devices": len(found), "points": points, "registered": len(registry.devices())}
+    receipt = {"file": str(file), "devices": len(found), "points": points, "registered": registry.count()}
     if as_json:
         typer.echo(json.dumps(receipt, ensure_ascii=False))
     else:
         typer.echo(f"{file}: {len(found)} devices with {points} points; {receipt['registered']} registered in all")
 
 
+@app.command("add")
+def add(  # noqa: PLR0917  # Typer makes options of them
+    ctx: typer.Context,
+    device: Annotated[str, typer.Argument(help="Name: letters, digits, _ and -; as in its topic and its login.")],
+    system: Annotated[System, typer.Option(help="What it watches.")],
+    point: Annotated[list[str], typer.Option(help=unknown_devices.POINT_HELP)],
+    interval: Annotated[float, typer.Option(help="Seconds between two of its messages.")] = 60.0,
+    district: Annotated[str | None, typer.Option(help="Its district; else the city's own.", show_default=False)] = None,
+    asset: Annotated[str | None, typer.Option(help="What it stands on, an id of the city.", show_default=False)] = None,
+    name: Annotated[str, typer.Option(help="What people call it.")] = "",
+    model: Annotated[str, typer.Option(help="Maker and type.")] = "",
+    address: Annotated[str, typer.Option(help="spBv1.0/GROUP/NODE[/DEVICE] or hj212/MN.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace it if it is there; its series stay.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Register one device, at the place of the asset that it stands on."""
+    from dashboards.registration import place_of, points_of, refuse_known, registry_of
+    from sensors.device_list import device_of
+
+    settings = settings_of(ctx)
+    easting, northing = place_of(settings, asset)
+    row = {
+        "device": device,
+        "district": district or settings.city.district,
+        "system": system.value,
+        "interval_s": interval,
+        "asset": asset,
+        "easting": easting,
+        "northing": northing,
+        "name": name,
+        "model": model,
+        "address": address,
+        "points": points_of(point, system),
+    }
+    registry = registry_of(settings)
+    if not replace:
+        refuse_known(registry, device)
+    registry.put([device_of("command line", row)])
+    tell(registry.get(device), None, as_json=as_json)
+
+
+@app.command("retire")
+def retire(ctx: typer.Context, device: Named, as_json: AsJson = False) -> None:
+    """Take a device out of service: what it sends is refused (E_DEVICE); its readings and alarms stay."""
+    from dashboards.registration import registry_of
+
+    tell(registry_of(settings_of(ctx)).retire(device), None, as_json=as_json)
+
+
 @app.command("list")
 def list_(
     ctx: typer.Context,
     system: Annotated[System | None, typer.Option(help="Only this system.")] = None,
+    district: Annotated[str | None, typer.Option(help="Only this district.", show_default=False)] = None,
+    calibration_due: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Only those with a point that is due by this day."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the registered devices and what they measure."""
-    found = [device for device in _registry(settings_of(ctx)).devices() if system in {None, device.system}]
+    """List the registered devices, what they measure, and who is heard."""
+    from dashboards.registration import heard_in_words, record, registry_of
+
+    settings = settings_of(ctx)
+    day = calibration_due.date() if calibration_due else None
+    registered = registry_of(settings).each(district)
+    found = [each for each in registered if system in {None, each.system} and (day is None or _due(each, day))]
+    heard = _heard(settings, district)
     if as_json:
-        typer.echo(json.dumps([_record(device) for device in found], ensure_ascii=False, indent=1))
+        records = [record(device, heard.get(device.id)) for device in found]
+        typer.echo(json.dumps(records, ensure_ascii=False, indent=1))
         return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("device", "system", "points", "every", "asset", "name", box=None, pad_edge=False)
+    table = Table("device", "system", "points", "every", "heard", "asset", "name", box=None, pad_edge=False)
     for device in found:
         points = " ".join(point.name for point in device.points)
         every = f"{device.interval.total_seconds():g} s"
         name = f"{device.name} (retired)" if device.retired else device.name
-        table.add_row(device.id, device.system.value, points, every, device.asset or "", name)
+        said = heard_in_words(heard.get(device.id))
+        table.add_row(device.id, device.system.value, points, every, said, device.asset or "", name)
     Console(emoji=False, markup=False, highlight=False).print(table)  # an asset id such as a:link:b is no emoji
 
 
 @app.command("show")
-def show(
-    ctx: typer.Context,
-    device: Annotated[str, typer.Argument(help="Device, as `chengmai devices list` names it.")],
-    as_json: AsJson = False,
-) -> None:
-    """Show one device: where it is bound, its points, their units, spans and series."""
-    found = _registry(settings_of(ctx)).get(device)
-    record = _record(found)
-    if as_json:
-        typer.echo(json.dumps(record, ensure_ascii=False, indent=1))
-        return
-    for key, value in record.items():
-        if key != "points" and value not in {None, ""}:
-            typer.echo(f"{key:<11} {value}")
-    for point in record["points"]:
-        said = " ".join(f"{key}={value}" for key, value in point.items() if key != "name" and value is not None)
-        typer.echo(f"point       {point['name']}: {said}")
-
-
-def _registry(settings: Settings) -> Registry:
+def show(ctx: typer.Context, device: Named, as_json: AsJson = False) -> None:
+    """Show one device: where it is bound, its points, their units, spans and series, and what it said of itself."""
+    from dashboards.registration import registry_of
     from sensors.operations import connect
-    from sensors.registry import Registry
+    from sensors.presence import Presence
 
-    return Registry(connect(settings.operations_url()))
+    settings = settings_of(ctx)
+    found = registry_of(settings).get(device)
+    tell(found, Presence(connect(settings.operations_url())).get(device), as_json=as_json)
 
 
-def _record(device: Device) -> dict[str, Any]:
-    """Return a device in the form that `devices import` reads, and the series of its points besides."""
-    return {
-        "device": device.id,
-        "district": device.district,
-        "system": device.system.value,
-        "asset": device.asset,
-        "easting": device.easting,
-        "northing": device.northing,
-        "interval_s": device.interval.total_seconds(),
-        "name": device.name,
-        "model": device.model,
-        "retired": device.retired,
-        "points": [
-            {
-                "name": point.name,
-                "series": point.series,
-                "quantity": point.quantity,
-                "unit": point.unit,
-                "low": point.low,
-                "high": point.high,
-                "crown_m": point.crown_m,
-                "depth_m": point.depth_m,
-            }
-            for point in device.points
-        ],
-    }
+app.command("unknown")(unknown_devices.unknown)
+app.command("adopt")(unknown_devices.adopt)
+app.command("forget")(unknown_devices.forget)
+app.command("command")(device_commands.command)
+app.command("commands")(device_commands.commands)
+
+
+def tell(device: Device, heard: DeviceStatus | None, *, as_json: bool) -> None:
+    """Print one device."""
+    from dashboards.registration import lines, record
+
+    shown = record(device, heard)
+    typer.echo(json.dumps(shown, ensure_ascii=False, indent=1) if as_json else "\n".join(lines(shown)))
+
+
+def _heard(settings: Settings, district: str | None) -> dict[str, DeviceStatus]:
+    from sensors.operations import connect
+    from sensors.presence import Presence
+
+    return {status.device: status for status in Presence(connect(settings.operations_url())).list(district)}
+
+
+def _due(device: Device, day: date) -> bool:
+    return any(point.calibration_due is not None and point.calibration_due <= day for point in device.points)
