@@ -213,11 +213,11 @@ class Intake:
         came = _Came(name, topic, payload, now)
         message = _decoder(came, self._decoders).decode(name, payload)
         self._group.received += message.readings
+        self._answers += message.replies
         device, refusal = self._speaker(topic, message)
         if device is None or refusal is not None:
             self._refuse_whole(came, message, refusal)
             return
-        self._answers += message.replies
         if topic is None or message.boot is None or message.seq is None:
             self._admit(came, device, message)
         elif self._seen.add(device, message.boot, message.seq):
@@ -309,7 +309,8 @@ class Intake:
                 self.unknown[speaker] += message.readings
             system = came.topic.system if came.topic else None
             self._see(speaker, system, message.measurements, from_ms(came.now))
-        self._refuse(came, [refusal], message.readings)
+        if message.readings:  # a Sparkplug death, say, is nothing to keep
+            self._refuse(came, [refusal], message.readings)
         if came.topic is not None and message.boot is not None and message.seq is not None:
             self._notes.append((came.topic, message.boot, message.seq, [refusal], message.consecutive))
 

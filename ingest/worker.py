@@ -122,7 +122,7 @@ class Worker:
         self._intake = Intake(
             spool,
             self._admission,
-            decoders(),
+            decoders(clock),
             clock,
             clock_topic=clock_topic(district),
             refresh=self._refreshed,

@@ -15,6 +15,7 @@ from ingest.ledger import Ledger
 from ingest.mqtt import Delivery
 from ingest.payload import Format, Measurement, Message
 from ingest.payload.formats import decoders
+from ingest.payload.native import NativeDecoder
 from ingest.rate import BURST
 from ingest.sequence import MAX_BOOTS
 from ingest.spool import Quarantined, Spool
@@ -46,7 +47,8 @@ def new_admission(*devices):
 
 def new_intake(spool, **options):
     admission = new_admission(pressure_device("WP-1"), pressure_device("WP-2"))
-    options = {"decoders": decoders(), "clock": ManualClock(from_ms(START)), **options}
+    clock = ManualClock(from_ms(START))
+    options = {"decoders": decoders(clock), "clock": clock, **options}
     return Intake(spool, admission, clock_topic=CLOCK, refresh=lambda: admission, **options)
 
 
@@ -273,7 +275,7 @@ def test_an_address_of_another_device_than_the_topic_names_is_refused(spool):
 
 @pytest.mark.parametrize("channel", ["ack", "cmd", "data/senml"])
 def test_channels_that_hold_no_readings_are_refused(spool, channel):
-    intake = new_intake(spool, decoders={Format.NATIVE: decoders()[Format.NATIVE]})
+    intake = new_intake(spool, decoders={Format.NATIVE: NativeDecoder()})
     intake.take([delivery(b"{}", channel=channel)])
     assert [one.code for one in spool.quarantined()] == ["E_TOPIC"]
 
