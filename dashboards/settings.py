@@ -77,6 +77,7 @@ class IngestSettings(_Section):
     districts: list[str] = Field(
         default_factory=list[str], description="districts that ingest takes in; city.district alone if empty"
     )
+    workers: int = Field(default=1, ge=1, le=64, description="processes that share the districts on this machine")
     rate_factor: float = Field(
         default=20.0, ge=0, description="times its reporting rate that a device may send for long (E_RATE); 0: any rate"
     )
@@ -108,7 +109,9 @@ class MonitorSettings(_Section):
     """Ingest watching itself."""
 
     metrics: str = Field(default="", description="host:port of /metrics in `chengmai ingest`; empty for none")
-    dead_man_url: str = Field(default="", description="URL that is called as long as all is well; empty for none")
+    dead_man_url: SecretStr = Field(
+        default=SecretStr(""), description="URL that is called as long as all is well; empty for none"
+    )
     dead_man_s: int = Field(default=60, ge=5, description="seconds between two of those calls")
 
 
@@ -233,6 +236,29 @@ class Settings(BaseSettings):
         """Return the spool of a district: `ingest.spool` for the city's own, a file beside it for others."""
         path = self.resolve(self.ingest.spool)
         return path if district == self.city.district else path.with_name(f"{path.stem}-{district}{path.suffix}")
+
+    def mqtt_password(self) -> str:
+        """Return the password at the broker, from its file where one is named (SettingsError)."""
+        return self._secret("mqtt.password_file", self.mqtt.password_file, self.mqtt.password)
+
+    def store_token(self) -> str:
+        """Return the token of the store, from its file where one is named (SettingsError)."""
+        return self._secret("store.token_file", self.store.token_file, self.store.token)
+
+    def _secret(self, key: str, file: Path | None, secret: SecretStr) -> str:
+        if file is None:
+            return secret.get_secret_value()
+        path = self.resolve(file)
+        try:
+            text = path.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            what = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+            raise SettingsError(
+                what or "cannot be read", where=f"{key}: {path}", expected="a file of one line"
+            ) from None
+        if not text or "\n" in text:
+            raise SettingsError("holds no secret", where=f"{key}: {path}", expected="a file of one line")
+        return text
 
     def operations_url(self) -> str:
         """Return the SQLAlchemy URL of the operations database with a relative SQLite file made absolute."""
