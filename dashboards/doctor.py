@@ -131,7 +131,7 @@ def _operations(settings: Settings) -> Iterator[Finding]:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
-    readings = store.open_store(settings.store_url(), settings.store.token.get_secret_value())
+    readings = store.open_store(settings.store_url(), settings.store_token())
     newest = readings.latest().time
     age = f"newest {datetime.fromtimestamp(newest.max() / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC" if len(newest) else "empty"
     yield Finding(Verdict.GOOD, "store", f"{settings.store.url.partition(':')[0]}: {len(newest)} series, {age}")

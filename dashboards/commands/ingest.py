@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dashboards.settings import Settings, clock_of, settings_of
-from sensors.clock import Clock, ManualClock, from_ms
+from dashboards.settings import Settings, SettingsSource, clock_of, settings_of
+from sensors.clock import Clock, ManualClock, SteadyClock, SystemClock, from_ms
 
 if TYPE_CHECKING:
     from ingest.mqtt import Address
@@ -37,15 +38,64 @@ def ingest(
     clock: Annotated[
         CityClock, typer.Option(help="The clock of the settings, or the recording's, moved by `chengmai replay`.")
     ] = CityClock.SETTINGS,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Processes that share the districts; `ingest.workers` if not given."),
+    ] = None,
 ) -> None:
-    """Take in readings of the city's district until stopped: check, keep, receipt, store, detect, raise alarms."""
+    """Take in readings of the city's districts until stopped: check, keep, receipt, store, detect, raise alarms."""
     settings = settings_of(ctx)
-    city_clock = recording_clock(settings) if clock is CityClock.RECORDING else clock_of(settings)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with worker_of(settings, city_clock) as worker:
-        worker.run(stop)
+    if clock is CityClock.RECORDING:
+        with worker_of(settings, recording_clock(settings)) as worker:
+            worker.run(stop)
+    elif (count := workers or settings.ingest.workers) > 1:
+        _supervise(ctx, settings, count, stop)
+    else:
+        _work(settings, stop)
+
+
+def _work(settings: Settings, stop: threading.Event) -> None:
+    """Work the share of the districts that falls to this process."""
+    from dashboards.districts import Districts, process_name
+    from ingest.lease import Leaseholder
+    from sensors.leases import Leases
+    from sensors.operations import connect
+
+    name = process_name()
+    engine = connect(settings.operations_url())
+    try:
+        leases = Leases(engine, name, host=socket.gethostname(), clock=SystemClock())
+        premises = Districts(settings, address_of(settings), live_clock(settings), engine, name)
+        Leaseholder(leases, premises, settings.districts).run(stop)
+    finally:
+        engine.dispose()
+
+
+def _supervise(ctx: typer.Context, settings: Settings, count: int, stop: threading.Event) -> None:
+    """Run `count` processes that each work a share, and start those again that die."""
+    from dashboards.supervisor import Part, Supervisor
+    from sensors.operations import connect
+
+    connect(settings.operations_url()).dispose()  # migrated once, before several would
+    source = ctx.find_object(SettingsSource)
+    options = [] if source is None or source.path is None else ["--settings", str(source.path)]
+    command = [sys.executable, "-m", "dashboards", *options, "ingest", "--workers", "1"]
+    parts = [Part(f"ingest-{number}", command) for number in range(1, count + 1)]
+    group = Supervisor(parts, settings.resolve(settings.log.folder), typer.echo)
+    try:
+        group.start(stop)
+        group.watch(stop)
+    finally:
+        group.shut_down()
+
+
+def live_clock(settings: Settings) -> Clock:
+    """Return the clock of a city that runs: the settings', made proof against steps of the machine's."""
+    clock = clock_of(settings)
+    return SteadyClock() if isinstance(clock, SystemClock) else clock
 
 
 def recording_clock(settings: Settings) -> ManualClock:
@@ -60,36 +110,17 @@ def recording_clock(settings: Settings) -> ManualClock:
 
 @contextmanager
 def worker_of(settings: Settings, clock: Clock) -> Generator[Worker]:
-    """Open everything that the settings name, and give the worker that joins it."""
+    """Open the city's own district, and give its worker, without a lease: the only one, for a recording."""
+    from dashboards.districts import Districts, process_name
     from ingest.spool import Spool
-    from ingest.store import open_store
-    from ingest.worker import Limits, Worker
-    from sensors import limits as detection_limits
-    from sensors.alarm_log import AlarmLog
-    from sensors.detection.pipeline import Pipeline
     from sensors.operations import connect
-    from sensors.registry import Registry
 
+    district = settings.city.district
     engine = connect(settings.operations_url())
-    spool = Spool(settings.resolve(settings.ingest.spool))
-    store = open_store(settings.store_url(), settings.store.token.get_secret_value())
-    path = settings.detection.limits
-    limits = detection_limits.load(None if path is None else settings.resolve(path))
-    disabled = settings.detection.disabled
-    allowed = Limits(timedelta(seconds=settings.ingest.future_s), timedelta(days=settings.ingest.history_days))
+    spool = Spool(settings.spool_of(district))
     try:
         with spool.owned():
-            yield Worker(
-                address=address_of(settings),
-                district=settings.city.district,
-                spool=spool,
-                store=store,
-                registry=Registry(engine),
-                pipeline=lambda devices: Pipeline.build(devices, limits, disabled),
-                alarms=AlarmLog(engine, clock),
-                clock=clock,
-                limits=allowed,
-            )
+            yield Districts(settings, address_of(settings), clock, engine, process_name()).work(district, spool)
     finally:
         spool.close()
         engine.dispose()
@@ -134,10 +165,13 @@ def list_quarantine(
 
 
 def address_of(settings: Settings) -> Address:
-    """Return the broker that the settings name."""
+    """Return the broker that the settings name, with what shows who this client is."""
     from ingest.mqtt import Address
 
-    return Address.parse(settings.mqtt.url, settings.mqtt.username, settings.mqtt.password.get_secret_value())
+    mqtt = settings.mqtt
+    files = (None if path is None else settings.resolve(path) for path in (mqtt.ca, mqtt.certificate, mqtt.key))
+    ca, certificate, key = files
+    return Address.parse(mqtt.url, mqtt.username, settings.mqtt_password(), ca=ca, certificate=certificate, key=key)
 
 
 @contextmanager

@@ -234,7 +234,7 @@ def _settled(settings: Settings, recording: Recording, devices: Mapping[str, Dev
     _wait(spool)
     ledger = spool.ledger()
     spool.close()
-    store: ReadingStore = open_store(settings.store_url(), settings.store.token.get_secret_value())
+    store: ReadingStore = open_store(settings.store_url(), settings.store_token())
     kept: Kept = compare(recording, devices, store)
     engine = connect(settings.operations_url())
     alarms = AlarmLog(engine, SystemClock()).list()

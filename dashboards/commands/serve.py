@@ -53,7 +53,7 @@ def application(settings: Settings, city: Path) -> FastAPI:
         Parts(
             registry=Registry(engine),
             alarms=AlarmLog(engine, clock),
-            store=open_store(settings.store_url(), settings.store.token.get_secret_value()),
+            store=open_store(settings.store_url(), settings.store_token()),
             spool=Spool(settings.resolve(settings.ingest.spool)),
             limits=limits.load(settings.resolve(settings.detection.limits) if settings.detection.limits else None),
             city=CityView(city),
