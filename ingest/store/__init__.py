@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import entry_points
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -45,8 +45,21 @@ class Latest:
     quality: NDArray[np.uint8]
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long readings stay, and their minutes and hours where a store keeps such; None is for ever."""
+
+    readings: timedelta | None = None
+    rollups: timedelta | None = None
+
+
 class ReadingStore(Protocol):
-    """Keeps readings, each (series, time) once (entry point group ``chengmai.stores``)."""
+    """Keeps readings, each (series, time) once (entry point group ``chengmai.stores``).
+
+    `precision` is the relative error at most of a value that comes back; 0 where it comes back bit by bit.
+    """
+
+    precision: ClassVar[float]
 
     def write(self, batch: Batch) -> Written:
         """Keep the batch durably before returning; writing it again changes nothing."""
@@ -68,17 +81,45 @@ class ReadingStore(Protocol):
         ...
 
 
-def open_store(url: str, token: str = "") -> ReadingStore:
-    """Return the store at `url` (``sqlite:FILE``, ``influx+http://host:8086/ORG/BUCKET``).
+@runtime_checkable
+class Audited(Protocol):
+    """What a store has besides whose answer says nothing of what it kept: readings count once they are read back.
 
-    The word before the first ``:`` or ``+`` names the entry point, which is called with url and token. SettingsError
-    for a name that no installed package offers; InputError and UnavailableError as the store finds them.
+    `visible_s` is how long after a write it is worth looking, in seconds.
+    """
+
+    visible_s: ClassVar[float]
+
+    def held(self, batch: Batch) -> NDArray[np.bool_]:
+        """Return which readings of the batch the store holds, with their values."""
+        ...
+
+
+def open_store(url: str, token: str = "", retention: Retention | None = None) -> ReadingStore:
+    """Return the store at `url` (docs/stores.md: ``sqlite:FILE``, ``influx+http://host:8086/ORG/BUCKET``, …).
+
+    The word before the first ``:`` or ``+`` names the entry point, which is called with url, token and retention.
+    Whoever writes gives a retention: with it the store sets itself up (database, bucket) and lets go of what is older;
+    None leaves everything as it is. SettingsError for a name that no installed package offers; InputError and
+    UnavailableError as the store finds them.
     """
     name = url.partition(":")[0].partition("+")[0]
     offered = entry_points(group="chengmai.stores")
     if name not in offered.names:
         raise SettingsError("no such kind of store", where=url, expected=f"one of {', '.join(sorted(offered.names))}")
-    return offered[name].load()(url, token)
+    return offered[name].load()(url, token, retention)
+
+
+def within(retention: Retention, batch: Batch) -> tuple[NDArray[np.intp], list[Rejected]]:
+    """Return the positions of the readings that are not past their retention at `batch.now`, and what the others are.
+
+    A store that took what it is about to delete would count a resend as new.
+    """
+    if retention.readings is None:
+        return np.arange(len(batch)), []
+    inside = batch.time >= batch.now - round(retention.readings / timedelta(milliseconds=1))
+    reason = f"older than the {retention.readings / timedelta(days=1):g} days that readings stay"
+    return np.flatnonzero(inside), [Rejected(int(at), reason) for at in np.flatnonzero(~inside)]
 
 
 def columns(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pd.DataFrame:
@@ -91,4 +132,4 @@ def columns(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pd.DataFrame
     return frame
 
 
-__all__ = ["Latest", "ReadingStore", "Rejected", "Written", "columns", "open_store"]
+__all__ = ["Audited", "Latest", "ReadingStore", "Rejected", "Retention", "Written", "columns", "open_store", "within"]

@@ -1,161 +1,185 @@
 """InfluxDB 2 as reading store: line protocol in, Flux out, through influxdb-client.
 
-Measurement ``reading``, tag ``series``, fields ``value`` and ``quality``. A point is named by measurement, tags and
-time, so that writing again changes nothing; but another value at the same time would overwrite. Hence readings that
-are not newer than all before of their series are looked up first; the usual ones are not.
-
 Writes are synchronous: the client's batching API drops what it cannot deliver. Sources: InfluxDB v2.7 documentation,
-"Line protocol", "Write data with the InfluxDB API", "Flux data scripting language".
+"Write data with the InfluxDB API", "Manage buckets", "Flux data scripting language", "Annotated CSV".
 """
 
 from __future__ import annotations
 
+import io
 from collections import defaultdict
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
+import structlog
 import urllib3
-from influxdb_client import InfluxDBClient, WritePrecision  # pyright: ignore[reportPrivateImportUsage]  # its documented import
+from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
+from influxdb_client.domain.dialect import Dialect
+from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
+from numpy.typing import NDArray
 
-from ingest.store import Latest, Written, columns
-from sensors.clock import from_ms, to_ms
-from sensors.reading import Batch
+from ingest.store import Retention
+from ingest.store.http import CONNECT_S, READ_S, refusal, server, silent
+from ingest.store.line_store import LineStore
+from ingest.store.newest import Rows
+from sensors.clock import from_ms
 from twin.errors import SettingsError, UnavailableError
 
-TIMEOUT_MS = 10_000
-CHUNK_LINES = 5000
-"""Lines a request: the size that the documentation recommends ("Optimize writes to InfluxDB")."""
+logger = structlog.get_logger()
 
-_Key = tuple[int, int]
+_EVERYTHING = 2**42
+"""A time in ms past all readings: the year 2109."""
 
 
-class InfluxStore:
-    """Keeps readings in the bucket of an ``influx+http://host:8086/ORG/BUCKET`` url (or ``influx+https``)."""
+class LineWriter:
+    """Writes line protocol into a bucket with influxdb-client: of InfluxDB 2, and of whoever takes the same requests.
 
-    def __init__(self, url: str, token: str = "") -> None:
-        parts = urlsplit(url.removeprefix("influx+"))
-        names = parts.path.strip("/").split("/")
-        if parts.scheme not in {"http", "https"} or not parts.hostname or len(names) != 2 or not all(names):
-            raise SettingsError("is no InfluxDB bucket", where=url, expected="influx+http://host:8086/ORG/BUCKET")
-        self._org, self._bucket = names
-        self._where = f"{parts.scheme}://{parts.netloc}"
-        self._client = InfluxDBClient(self._where, token, org=self._org, timeout=TIMEOUT_MS)
-        self._newest: dict[int, int] | None = None
+    `scheme` is the word before the token in the Authorization header.
+    """
 
-    def write(self, batch: Batch) -> Written:
-        """Keep the batch before returning; UnavailableError when the server does not take it (nothing is assumed)."""
-        newest = self._newest_times()
-        known = self._known(batch, newest)
-        fresh: dict[_Key, float] = {}
-        lines: list[str] = []
-        conflicts: list[int] = []
-        rows = zip(*(c.tolist() for c in (batch.series, batch.time, batch.value, batch.quality)), strict=True)
-        for at, (series, time, value, quality) in enumerate(rows):
-            held = known.get((series, time), fresh.get((series, time)))
-            if held is None:
-                fresh[series, time] = value
-                lines.append(f"reading,series={series} value={value!r},quality={quality}i {time}")
-            elif held != value:
-                conflicts.append(at)
-        api = self._client.write_api(write_options=SYNCHRONOUS)
-        for first in range(0, len(lines), CHUNK_LINES):
-            with self._told():
-                body = "\n".join(lines[first : first + CHUNK_LINES])
-                precision: Any = WritePrecision.MS  # a str, though the client declares its own class
-                api.write(self._bucket, self._org, body, precision)
-        for series, time in fresh:
-            newest[series] = max(time, newest.get(series, time))
-        return Written(len(lines), len(batch) - len(lines) - len(conflicts), np.array(conflicts, np.intp))
+    def __init__(self, base: str, token: str, org: str, bucket: str, *, expected: str, scheme: str = "Token") -> None:
+        timeout_ms: Any = (1000 * CONNECT_S, 1000 * READ_S)  # declared an int, documented as either
+        self.client = InfluxDBClient(base, token, org=org, timeout=timeout_ms)
+        if token and scheme != "Token":
+            headers: Any = self.client.api_client
+            headers.default_headers["Authorization"] = f"{scheme} {token}"
+        self._org, self._bucket = org, bucket
+        self._where, self._expected = base, expected
+        self._api = self.client.write_api(write_options=SYNCHRONOUS)
 
-    def read(
-        self, series: Sequence[int], start: datetime, end: datetime, every: timedelta | None = None
-    ) -> pd.DataFrame:
-        """Return readings of [start, end), or buckets of the length `every`; columns as of the protocol."""
-        names = ["value", "quality"] if every is None else ["min", "mean", "max", "count"]
-        wanted = sorted(set(series))
-        if not wanted or end <= start:
-            return columns([], names)
-        source = f"{self._source(start, end)}{_only(wanted)}"
-        if every is None:
-            found = self._records(f"{source}{_PIVOT}")
-            rows = [(int(r["series"]), to_ms(r["_time"]), r["value"], r["quality"]) for r in found]
-        else:
-            rows = self._buckets(source, round(every / timedelta(milliseconds=1)))
-        return columns(sorted(rows), names)
-
-    def latest(self) -> Latest:
-        """Return the newest reading of every series."""
-        source = self._source(from_ms(0), from_ms(2**42))
-        rows = sorted(
-            (int(r["series"]), to_ms(r["_time"]), r["value"], r["quality"])
-            for r in self._records(f"{source} |> last(){_PIVOT}")
-        )
-        series, time, value, quality = zip(*rows, strict=True) if rows else ((), (), (), ())
-        return Latest(
-            np.array(series, np.int32), np.array(time, np.int64), np.array(value), np.array(quality, np.uint8)
-        )
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
-
-    def _newest_times(self) -> dict[int, int]:
-        if self._newest is None:
-            latest = self.latest()
-            self._newest = dict(zip(latest.series.tolist(), latest.time.tolist(), strict=True))
-        return self._newest
-
-    def _known(self, batch: Batch, newest: dict[int, int]) -> dict[_Key, float]:
-        """Return what the bucket holds of readings that are not newer than everything before of their series."""
-        late = [
-            (series, time)
-            for series, time in zip(batch.series.tolist(), batch.time.tolist(), strict=True)
-            if time <= newest.get(series, -1)
-        ]
-        if not late:
-            return {}
-        times = [time for _, time in late]
-        frame = self.read(sorted({series for series, _ in late}), from_ms(min(times)), from_ms(max(times) + 1))
-        held = zip(frame["series"], frame["time"].dt.as_unit("ms").astype("int64"), frame["value"], strict=True)
-        return {(int(series), int(time)): float(value) for series, time, value in held}
-
-    def _buckets(self, source: str, step_ms: int) -> list[tuple[Any, ...]]:
-        rows: dict[_Key, dict[str, Any]] = defaultdict(dict)
-        for name in ("min", "mean", "max", "count"):
-            window = f'aggregateWindow(every: {step_ms}ms, fn: {name}, createEmpty: false, timeSrc: "_start")'
-            for r in self._records(f'{source} |> filter(fn: (r) => r._field == "value") |> {window}'):
-                # A first window that the range cuts begins where the range does; its bucket began before.
-                rows[int(r["series"]), to_ms(r["_time"]) // step_ms * step_ms][name] = r["_value"]
-        return [(*key, row["min"], row["mean"], row["max"], row["count"]) for key, row in rows.items()]
-
-    def _source(self, start: datetime, end: datetime) -> str:
-        span = f"start: {_rfc3339(start)}, stop: {_rfc3339(end)}"
-        return f'from(bucket: "{self._bucket}") |> range({span}) |> filter(fn: (r) => r._measurement == "reading")'
-
-    def _records(self, flux: str) -> list[dict[str, Any]]:
-        with self._told():
-            tables = self._client.query_api().query(flux, org=self._org)
-        return [record.values for table in tables for record in table.records]  # noqa: PD011  # Flux, not pandas
+    def send(self, body: bytes) -> None:
+        """Write lines, on whose times stand ms; RefusedError where some are refused, else UnavailableError."""
+        precision: Any = WritePrecision.MS  # a str, though the client declares its own class
+        with self.told():
+            self._api.write(self._bucket, self._org, body, precision)
 
     @contextmanager
-    def _told(self) -> Generator[None]:
+    def told(self) -> Generator[None]:
+        """Turn the client's errors into the project's."""
         try:
             yield
         except ApiException as error:
-            what = f"HTTP {error.status} {str(error.body or error.reason)[:200]}"
-            raise UnavailableError(what, where=self._where, expected="InfluxDB 2") from error
+            said = error.body or error.reason or ""
+            raise refusal(error.status or 0, error.headers or {}, said, self._where, self._expected) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise UnavailableError(str(error), where=self._where, expected="InfluxDB 2") from error
+            raise silent(error, self._where, self._expected) from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+        self.client.close()
 
 
-_PIVOT = ' |> pivot(rowKey: ["_time", "series"], columnKey: ["_field"], valueColumn: "_value")'
+class InfluxStore(LineStore):
+    """Keeps readings in the bucket of an ``influx+http://host:8086/ORG/BUCKET`` url (or ``influx+https``).
+
+    With a retention the bucket is made where there is none, and given that retention where it has another; that takes
+    a token that may do so. A token that may only write is enough for a bucket that is set up.
+    """
+
+    def __init__(self, url: str, token: str = "", retention: Retention | None = None) -> None:
+        super().__init__(retention)
+        expected = "influx+http://host:8086/ORG/BUCKET"
+        parts = server(url, "influx", expected)
+        names = parts.path.strip("/").split("/")
+        if len(names) != 2 or not all(names):
+            raise SettingsError("is no InfluxDB bucket", where=url, expected=expected)
+        self._org, self._bucket = names
+        self._where = f"{parts.scheme}://{parts.netloc}"
+        self._writer = LineWriter(self._where, token, self._org, self._bucket, expected="InfluxDB 2")
+        self._is_set_up = False
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._writer.close()
+
+    def _set_up(self, retention: Retention) -> None:
+        if self._is_set_up:
+            return
+        seconds = 0 if retention.readings is None else round(retention.readings / timedelta(seconds=1))
+        rules = [BucketRetentionRules(type="expire", every_seconds=seconds)]
+        api = self._writer.client.buckets_api()
+        try:
+            bucket = self._found()
+            with self._writer.told():
+                if bucket is None:
+                    api.create_bucket(bucket_name=self._bucket, org=self._org, retention_rules=rules)
+                    logger.info("bucket_created", bucket=self._bucket, retention_s=seconds)
+                elif sum(rule.every_seconds or 0 for rule in bucket.retention_rules) != seconds:
+                    bucket.retention_rules = rules
+                    api.update_bucket(bucket)
+                    logger.info("bucket_retention_set", bucket=self._bucket, retention_s=seconds)
+        except UnavailableError as error:
+            if not error.what.startswith(("HTTP 401", "HTTP 403")):
+                raise
+            # A token that may only write sees no buckets; the write itself tells whether there is one.
+            logger.warning("bucket_not_checked", bucket=self._bucket, error=str(error))
+        self._is_set_up = True
+
+    def _found(self) -> Any:
+        """Return the bucket, or None where there is none."""
+        try:
+            with self._writer.told():
+                found = self._writer.client.buckets_api().find_buckets(name=self._bucket, org=self._org)
+        except UnavailableError as error:
+            if error.what.startswith("HTTP 404"):
+                return None
+            raise
+        return next(iter(found.buckets or ()), None)
+
+    def _send(self, body: bytes) -> None:
+        self._writer.send(body)
+
+    def _rows(self, series: Sequence[int], first: int, last: int) -> Rows:
+        return self._pivoted(f"{self._source(first, last)}{_only(series)}")
+
+    def _last(self, since: int | None) -> Rows:
+        return self._pivoted(f"{self._source(since or 0, _EVERYTHING)} |> last()")
+
+    def _buckets(self, series: Sequence[int], first: int, last: int, step: int) -> list[tuple[Any, ...]]:
+        source = f'{self._source(first, last)}{_only(series)} |> filter(fn: (r) => r._field == "value")'
+        rows: dict[tuple[int, int], dict[str, Any]] = defaultdict(dict)
+        for name in ("min", "mean", "max", "count"):
+            window = f'aggregateWindow(every: {step}ms, fn: {name}, createEmpty: false, timeSrc: "_start")'
+            frame = self._table(f"{source} |> {window}", "_value")
+            for series_number, moment, value in zip(frame["series"], _ms(frame), frame["_value"], strict=True):
+                # A first window that the range cuts begins where the range does; its bucket began before.
+                rows[int(series_number), int(moment) // step * step][name] = value
+        return [(*key, row["min"], row["mean"], row["max"], row["count"]) for key, row in rows.items()]
+
+    def _source(self, first: int, last: int) -> str:
+        span = f"start: {_rfc3339(first)}, stop: {_rfc3339(last)}"
+        return f'from(bucket: "{self._bucket}") |> range({span}) |> filter(fn: (r) => r._measurement == "reading")'
+
+    def _pivoted(self, flux: str) -> Rows:
+        pivot = 'pivot(rowKey: ["_time", "series"], columnKey: ["_field"], valueColumn: "_value")'
+        frame = self._table(f"{flux} |> {pivot}", "value", "quality")
+        numbers = (frame["series"].to_numpy(np.int32), _ms(frame), frame["value"].to_numpy(np.float64))
+        return Rows.joined([Rows(*numbers, frame["quality"].to_numpy(np.uint8))])
+
+    def _table(self, flux: str, *fields: str) -> pd.DataFrame:
+        """Return the answer as one table: series, _time and `fields`."""
+        names = ["series", "_time", *fields]
+        kept = ", ".join(f'"{name}"' for name in names)
+        text = f"{flux} |> keep(columns: [{kept}]) |> group()"
+        with self._writer.told():
+            answer = self._writer.client.query_api().query_raw(text, self._org, Dialect(annotations=[], header=True))
+        body = answer.data
+        if not body.strip():
+            return pd.DataFrame(columns=pd.Index(names))
+        return pd.read_csv(io.BytesIO(body), usecols=names)
+
+
+def _ms(frame: pd.DataFrame) -> NDArray[np.int64]:
+    times = pd.to_datetime(frame["_time"], utc=True, format="ISO8601")
+    return times.dt.as_unit("ms").to_numpy("datetime64[ms]").astype(np.int64)
 
 
 def _only(series: Sequence[int]) -> str:
@@ -163,8 +187,8 @@ def _only(series: Sequence[int]) -> str:
     return f" |> filter(fn: (r) => {wanted})"
 
 
-def _rfc3339(moment: datetime) -> str:
-    return from_ms(to_ms(moment)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _rfc3339(moment: int) -> str:
+    return from_ms(moment).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-__all__ = ["InfluxStore"]
+__all__ = ["InfluxStore", "LineWriter"]

@@ -10,6 +10,7 @@ import gzip
 import json
 import re
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-ORG, BUCKET, TOKEN = "water", "readings", "secret-token"
+ORG, BUCKET, TOKEN, WRITE_TOKEN = "water", "readings", "secret-token", "token-that-may-only-write"
 
 # reference/syntax/line-protocol: measurement,tag_set field_set timestamp; integers end in i; NaN and Inf are no floats.
 LINE = re.compile(r"reading,series=(\d+) value=(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?),quality=(\d+)i (\d+)")
@@ -26,7 +27,12 @@ Point = dict[str, Any]
 
 
 class InfluxContract(ThreadingHTTPServer):
-    """Listens on a free loopback port from construction on; `refuse` is an HTTP status to answer writes with."""
+    """Listens on a free loopback port from construction on.
+
+    `refuse` is an HTTP status to answer writes with, `retry_after` its header; `poison` are the series whose points
+    conflict with the bucket's schema; `malformed` those whose lines it cannot parse; `largest` is the size in bytes
+    past which a request is too large; `retention_s` the bucket's, None where there is no bucket.
+    """
 
     daemon_threads = True
 
@@ -34,6 +40,11 @@ class InfluxContract(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.points: dict[tuple[int, int], Point] = {}
         self.refuse = 0
+        self.retry_after = ""
+        self.poison: set[int] = set()
+        self.malformed: set[int] = set()
+        self.largest = 50_000_000
+        self.retention_s: int | None = 0
         self.requests: list[str] = []
         self._thread = threading.Thread(target=self.serve_forever)
         self._thread.start()
@@ -51,50 +62,135 @@ class InfluxContract(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: InfluxContract
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one segment: the client's delayed acknowledgement would cost 40 ms
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
         del format, args
 
-    def do_POST(self) -> None:
-        parts = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)  # write-data/best-practices/optimize-writes: use gzip compression
-        self.server.requests.append(parts.path)
-        # api-guide/api_intro, Authentication: "Authorization: Token YOUR_API_TOKEN"; else 401 unauthorized.
-        if self.headers.get("Authorization") != f"Token {TOKEN}":
-            self._error(401, "unauthorized", "unauthorized access")
-        elif parts.path == "/api/v2/write":
-            self._write(parse_qs(parts.query), body.decode())
-        elif parts.path == "/api/v2/query":
-            self._query(parse_qs(parts.query), json.loads(body))
+    def do_GET(self) -> None:
+        parts = self._begun()
+        query = parse_qs(parts.query)
+        if parts.path == "/health":  # api/v2, GET /health: needs no token
+            self._json(200, {"name": "influxdb", "status": "pass", "message": "ready for queries and writes"})
+        elif not self._may("read"):
+            return
+        elif parts.path == "/api/v2/buckets":
+            # api/v2, GET /api/v2/buckets: name and org narrow the list.
+            there = self.server.retention_s is not None and query.get("name") == [BUCKET] and query.get("org") == [ORG]
+            self._json(200, {"buckets": [self._bucket()] if there else []})
+        elif parts.path == "/api/v2/orgs" and query.get("org") == [ORG]:
+            self._json(200, {"orgs": [{"id": "00000000000000aa", "name": ORG}]})
         else:
             self._error(404, "not found", "path not found")
+
+    def do_POST(self) -> None:
+        parts, body = self._begun(), self._body()
+        if parts.path == "/api/v2/write":
+            if self._may("write"):
+                self._write(parse_qs(parts.query), body.decode())
+        elif not self._may("read"):
+            return
+        elif parts.path == "/api/v2/query":
+            self._query(parse_qs(parts.query), json.loads(body))
+        elif parts.path == "/api/v2/buckets":
+            # api/v2, POST /api/v2/buckets: orgID, name and retentionRules; 201 with the bucket.
+            asked = json.loads(body)
+            if asked.get("orgID") != "00000000000000aa" or asked.get("name") != BUCKET:
+                self._error(400, "invalid", "orgID or name")
+                return
+            self.server.retention_s = _every(asked)
+            self._json(201, self._bucket())
+        else:
+            self._error(404, "not found", "path not found")
+
+    def do_PATCH(self) -> None:
+        parts, body = self._begun(), self._body()
+        if not self._may("read"):
+            return
+        if parts.path != "/api/v2/buckets/00000000000000bb":
+            self._error(404, "not found", "bucket not found")
+            return
+        self.server.retention_s = _every(json.loads(body))
+        self._json(200, self._bucket())
+
+    def _begun(self) -> Any:
+        parts = urlsplit(self.path)
+        self.server.requests.append(f"{self.command} {parts.path}")
+        return parts
+
+    def _body(self) -> bytes:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        # write-data/best-practices/optimize-writes: use gzip compression
+        return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+
+    def _may(self, right: str) -> bool:
+        # api-guide/api_intro, Authentication: "Authorization: Token YOUR_API_TOKEN"; else 401 unauthorized.
+        # admin/tokens: a token has the rights it was made with, and is refused what is not among them.
+        given = self.headers.get("Authorization")
+        if given == f"Token {TOKEN}" or (given == f"Token {WRITE_TOKEN}" and right == "write"):
+            return True
+        self._body() if self.command == "PATCH" else None
+        self._error(401, "unauthorized", "unauthorized access")
+        return False
+
+    def _bucket(self) -> dict[str, Any]:
+        rules = [{"type": "expire", "everySeconds": self.server.retention_s, "shardGroupDurationSeconds": 604_800}]
+        return {
+            "id": "00000000000000bb",
+            "orgID": "00000000000000aa",
+            "type": "user",
+            "name": BUCKET,
+            "retentionRules": rules if self.server.retention_s else [],
+        }
 
     def _write(self, query: dict[str, list[str]], body: str) -> None:
         # api/v2, POST /api/v2/write: org and bucket are required; precision is one of ms, s, us, ns (default ns).
         if query.get("org") != [ORG] or query.get("bucket") != [BUCKET] or query.get("precision") != ["ms"]:
             self._error(400, "invalid", "org, bucket or precision")
             return
-        if self.server.refuse:
-            self._error(self.server.refuse, "unavailable", "try again")
+        if self.server.retention_s is None:  # write-data/troubleshoot: 404, the bucket is not found
+            self._error(404, "not found", f'bucket "{BUCKET}" not found')
+            return
+        if self.server.refuse:  # write-data/troubleshoot: 429 and 503 say in Retry-After when to try again
+            self._error(self.server.refuse, "unavailable", "try again", self.server.retry_after)
+            return
+        if len(body) > self.server.largest:  # write-data/troubleshoot: 413, "all request data was rejected"
+            self._error(413, "request too large", "payload exceeds the size limit")
             return
         points: list[Point] = []
         for line in body.split("\n"):
             match = LINE.fullmatch(line)
-            if not match:  # api/v2, POST /api/v2/write, 400: "line protocol poorly formed and no points were written"
-                self._error(400, "invalid", f"unable to parse '{line}'")
+            if not match or int(match[1]) in self.server.malformed:
+                # write-data/troubleshoot: 400, "contains the first malformed line", and nothing was written
+                self._error(400, "invalid", f"unable to parse '{line}': invalid")
                 return
-            series, value, quality, time = match.groups()
-            points.append({"series": int(series), "value": float(value), "quality": int(quality), "time": int(time)})
-        for point in points:  # reference/syntax/line-protocol, Duplicate points: fields of the newest write hold
+            series, value, quality, moment = match.groups()
+            points.append({"series": int(series), "value": float(value), "quality": int(quality), "time": int(moment)})
+        self._keep(points)
+
+    def _keep(self, points: list[Point]) -> None:
+        # write-data/troubleshoot: 422, "some or all of the data has been rejected. Data that has not been rejected is
+        # ingested": points past the bucket's retention, and points whose field has another type in the bucket.
+        retention_ms = 1000 * (self.server.retention_s or 0)
+        oldest = time.time() * 1000 - retention_ms if retention_ms else 0
+        taken = [p for p in points if p["time"] >= oldest and p["series"] not in self.server.poison]
+        for point in taken:  # reference/syntax/line-protocol, Duplicate points: fields of the newest write hold
             self.server.points[point["series"], point["time"]] = point
-        self._answer(204, "", b"")
+        if len(taken) < len(points):
+            what = f"partial write: points beyond retention policy or conflicting dropped={len(points) - len(taken)}"
+            self._error(422, "unprocessable entity", f"failure writing points to database: {what}")
+        else:
+            self._answer(204, "", b"")
 
     def _query(self, query: dict[str, list[str]], body: dict[str, Any]) -> None:
-        # api/v2, POST /api/v2/query: {"query": flux, "type": "flux", "dialect": {…}}, answered as annotated CSV.
+        # api/v2, POST /api/v2/query: {"query": flux, "type": "flux", "dialect": {…}}, answered as CSV; with no
+        # annotations asked for, header row and data rows.
         if query.get("org") != [ORG] or body.get("type", "flux") != "flux":
             self._error(400, "invalid", "org or type")
+            return
+        dialect = body.get("dialect", {})
+        if dialect.get("annotations") != [] or dialect.get("header") is not True:
+            self._error(400, "invalid", "only answers without annotations are served here")
             return
         try:
             text = _flux(body["query"], list(self.server.points.values()))
@@ -103,17 +199,26 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._answer(200, "text/csv; charset=utf-8", text.encode())
 
-    def _error(self, status: int, code: str, message: str) -> None:
-        # api/v2, Error: {"code", "message"}
-        self._answer(status, "application/json", json.dumps({"code": code, "message": message}).encode())
+    def _error(self, status: int, code: str, message: str, retry_after: str = "") -> None:
+        self._json(status, {"code": code, "message": message}, retry_after)  # api/v2, Error
 
-    def _answer(self, status: int, kind: str, body: bytes) -> None:
+    def _json(self, status: int, what: dict[str, Any], retry_after: str = "") -> None:
+        self._answer(status, "application/json", json.dumps(what).encode(), retry_after)
+
+    def _answer(self, status: int, kind: str, body: bytes, retry_after: str = "") -> None:
         self.send_response(status)
         if kind:
             self.send_header("Content-Type", kind)
+        if retry_after:
+            self.send_header("Retry-After", retry_after)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+        self.wfile.flush()
+
+
+def _every(bucket: dict[str, Any]) -> int:
+    return sum(rule["everySeconds"] for rule in bucket.get("retentionRules", ()) if rule["type"] == "expire")
 
 
 def _flux(text: str, points: list[Point]) -> str:
@@ -126,6 +231,9 @@ def _flux(text: str, points: list[Point]) -> str:
     _match(r'filter\(fn: \(r\) => r._measurement == "reading"\)', measurement)
     if stop <= start:
         raise ValueError("cannot query an empty range")
+    # universe/group: without columns, all tables become one; universe/keep: only these columns stay.
+    _match(r"group\(\)", rest.pop())
+    kept = _match(r'keep\(columns: \["series", "_time", (.+)\]\)', rest.pop()).group(1)
     points = sorted((p for p in points if start <= p["time"] < stop), key=lambda p: (p["series"], p["time"]))
     if rest and rest[0].startswith("filter(fn: (r) => r.series"):
         condition = _match(r"filter\(fn: \(r\) => (.+)\)", rest.pop(0)).group(1)
@@ -137,10 +245,12 @@ def _flux(text: str, points: list[Point]) -> str:
         rest.pop(0)
     pivot = r'pivot\(rowKey: \["_time", "series"\], columnKey: \["_field"\], valueColumn: "_value"\)'
     if len(rest) == 1 and re.fullmatch(pivot, rest[0]):  # universe/pivot: one row a rowKey, one column a field
-        rows = [f"{_rfc3339(p['time'])},{p['series']},{p['value']!r},{p['quality']}" for p in points]
-        return _csv("dateTime:RFC3339,string,double,long", "_time,series,value,quality", rows)
+        _match('"value", "quality"', kept)
+        rows = [f"{_rfc3339(p['time'])},{p['quality']},{p['series']},{p['value']!r}" for p in points]
+        return _csv("_time,quality,series,value", rows)
     if len(rest) == 2:
         _match(r'filter\(fn: \(r\) => r._field == "value"\)', rest[0])
+        _match('"_value"', kept)
         return _windows(rest[1], points, start)
     raise ValueError(f"stages {rest}")
 
@@ -159,24 +269,16 @@ def _windows(stage: str, points: list[Point], start: int) -> str:
     windows: dict[tuple[int, int], list[float]] = defaultdict(list)
     for point in points:
         windows[point["series"], max(point["time"] // every * every, start)].append(point["value"])
-    rows = [f"{_rfc3339(time)},{series},{functions[name](values)!r}" for (series, time), values in windows.items()]
-    kind = "long" if name == "count" else "double"
-    return _csv(f"dateTime:RFC3339,string,{kind}", "_time,series,_value", rows)
+    rows = [f"{_rfc3339(moment)},{functions[name](values)!r},{series}" for (series, moment), values in windows.items()]
+    return _csv("_time,_value,series", rows)
 
 
-def _csv(kinds: str, names: str, rows: list[str]) -> str:
-    # reference/syntax/annotated-csv: annotation rows, a header row, CRLF line ends, an empty answer for no rows
+def _csv(names: str, rows: list[str]) -> str:
+    # reference/syntax/annotated-csv: a header row, CRLF line ends, an empty answer for no rows; without annotations
+    # the first column is empty, result and table follow.
     if not rows:
         return "\r\n"
-    count = names.count(",") + 1
-    lines = [
-        f"#datatype,string,long,{kinds}",
-        "#group" + ",false" * (count + 2),
-        "#default,_result" + "," * (count + 1),
-        f",result,table,{names}",
-        *(f",,0,{row}" for row in rows),
-    ]
-    return "\r\n".join([*lines, "", ""])
+    return "\r\n".join([f",result,table,{names}", *(f",_result,0,{row}" for row in rows), "", ""])
 
 
 def _match(pattern: str, text: str) -> re.Match[str]:
@@ -191,4 +293,6 @@ def _ms(text: str) -> int:
 
 
 def _rfc3339(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # reference/syntax/annotated-csv, dateTime:RFC3339: no more digits of the second than it needs
+    moment = datetime.fromtimestamp(ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds" if ms % 1000 else "seconds").replace("+00:00", "Z")

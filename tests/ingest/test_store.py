@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import subprocess
 import sys
 import threading
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +16,6 @@ from ingest.store.sqlite import SqliteStore
 from sensors.clock import from_ms
 from twin.errors import InputError, SettingsError, UnavailableError
 
-from .conftest import free_port, wait_until
 from .influx_contract import TOKEN, InfluxContract
 
 
@@ -127,56 +122,10 @@ def test_newer_readings_are_written_to_influx_without_a_look_up(influx):
     store.write(readings((1, 0, 1.0)))
     influx.requests.clear()
     store.write(readings((1, 1000, 2.0)))
-    assert influx.requests == ["/api/v2/write"]
+    assert influx.requests == ["POST /api/v2/write"]
     store.close()
 
 
 def test_an_address_that_is_no_bucket_is_refused():
     with pytest.raises(SettingsError, match="ORG/BUCKET"):
         InfluxStore("influx+http://127.0.0.1:8086/only-org")
-
-
-@pytest.fixture
-def victoria(tmp_path: Path) -> Iterator[str]:
-    binary = shutil.which("victoria-metrics")
-    if not binary:
-        pytest.skip("victoria-metrics is not installed (apt-get install victoria-metrics)")
-    port = free_port()
-    process = subprocess.Popen(
-        [
-            binary,
-            f"-storageDataPath={tmp_path / 'victoria'}",
-            f"-httpListenAddr=127.0.0.1:{port}",
-            "-retentionPeriod=100y",
-            "-search.latencyOffset=0s",
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    base = f"http://127.0.0.1:{port}"
-    wait_until(lambda: _get(f"{base}/health") == b"OK")
-    yield base
-    process.terminate()
-    process.wait(20)
-
-
-def _get(url: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return answer.read()
-    except OSError:
-        return b""
-
-
-@pytest.mark.slow
-def test_lines_written_by_influxdb_client_are_read_back_from_victoria_metrics(victoria):
-    store = InfluxStore(f"influx+{victoria}/any/any")
-    store._newest = {}  # VictoriaMetrics speaks no Flux: only the write path is tried on it
-    assert store.write(readings((5, 0, 0.1), (5, 60_000, 312_000.123456789))).stored == 2
-    _get(f"{victoria}/internal/force_flush")
-    span = f"start={START / 1000 - 60}&end={START / 1000 + 600}"
-    wait_until(lambda: _get(f"{victoria}/api/v1/export?match[]=reading_value&{span}"))
-    row = json.loads(_get(f"{victoria}/api/v1/export?match[]=reading_value&{span}"))
-    assert row["metric"]["series"] == "5"
-    assert row["timestamps"] == [START, START + 60_000]
-    assert row["values"] == pytest.approx([0.1, 312_000.123456789], rel=1e-9)  # it keeps some 12 digits
-    store.close()

@@ -1,0 +1,309 @@
+"""VictoriaMetrics as reading store: line protocol in through influxdb-client, its export and query API out.
+
+A field of line protocol becomes a metric: ``reading_value{series="7"}``, and ``reading_quality`` where the quality is
+not GOOD. The server answers 204 to everything, drops what it does not like, and shows what it took a second later;
+hence `held` (`ingest.read_back`), and what it is known to drop is not even sent. It keeps some twelve digits of a
+value, and eighteen below the largest of some thousand neighbours of its series; and two points at one time unless it
+runs with -dedup.minScrapeInterval=1ms, without which nothing is written.
+
+Sources: VictoriaMetrics documentation, "How to send data from InfluxDB-compatible agents", "How to export data in
+JSON line format", "Deduplication", "Retention", "URL format" (cluster version), "Keyconcepts".
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+from urllib.parse import parse_qs
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from ingest.store import Retention
+from ingest.store.http import Http, server
+from ingest.store.influx import LineWriter
+from ingest.store.line_store import LineStore
+from ingest.store.lines import sparse_lines
+from ingest.store.newest import Rows
+from ingest.store.sifting import NEVER, same
+from sensors.reading import Batch, Quality
+from twin.errors import UnavailableError
+
+logger = structlog.get_logger()
+
+SHOWN_S = 10.0
+"""After this long what was written is certainly found: new series appear within a few seconds."""
+
+AHEAD_MS = 2 * 86_400_000
+"""Points farther ahead than two days are dropped (documentation, "Retention": by default)."""
+
+LARGEST = 1e12
+"""Larger values (SI) are refused: thousands of values of a series share an exponent, and 18 digits reach to 1e-6."""
+
+_UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400, "m": 31 * 86_400, "": 31 * 86_400, "y": 365 * 86_400}
+"""Seconds of the units of -retentionPeriod; without a unit it is in months of 31 days."""
+
+FOR_EVER = timedelta(days=36_500)
+"""What stands for no retention: the server knows none, and 100y is its longest usual one."""
+
+SETTLED_MS = 60_000
+"""Readings newer than this are not asked of the query API: twice the default of -search.latencyOffset."""
+
+POINTS = 10_000
+"""Buckets of a series in one query; the server allows 30,000 (-search.maxPointsPerTimeseries)."""
+
+_EVERYTHING_MS = 2**42
+
+
+class _Metric(msgspec.Struct):
+    series: str
+    name: str = msgspec.field(name="__name__", default="")
+
+
+class _Exported(msgspec.Struct):
+    """A line of /api/v1/export. Values that JSON has no number for come as null or as text."""
+
+    metric: _Metric
+    values: list[float | str | None]
+    timestamps: list[int]
+
+
+class _Sample(msgspec.Struct):
+    metric: _Metric
+    values: list[tuple[float, str]] = []
+    value: tuple[float, str] | None = None
+
+
+class _Samples(msgspec.Struct):
+    result: list[_Sample]
+
+
+class _Answer(msgspec.Struct):
+    data: _Samples
+
+
+class VictoriaStore(LineStore):
+    """Keeps readings on the server of a ``victoria+http://host:8428`` url (or ``victoria+https``).
+
+    Of a cluster the url is vminsert's, and `read` vmselect's:
+    ``victoria+http://vminsert:8480/insert/0/influx?read=http://vmselect:8481/select/0/prometheus``. The token is a
+    bearer token. How long readings stay is the server's to say (-retentionPeriod); a shorter one than wished is told.
+    """
+
+    precision: ClassVar[float] = 2e-12
+    at_once: ClassVar[int] = 20_000
+    visible_s: ClassVar[float] = 1.2
+
+    def __init__(self, url: str, token: str = "", retention: Retention | None = None) -> None:
+        super().__init__(retention)
+        expected = "victoria+http://host:8428"
+        parts = server(url, "victoria", expected)
+        base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        reading = parse_qs(parts.query).get("read", [base])[0]
+        server(reading, "", expected)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._writer = LineWriter(base, token, "-", "-", expected="VictoriaMetrics", scheme="Bearer")
+        self._http = Http(reading, headers, expected="VictoriaMetrics")
+        self._root = Http("/".join(reading.split("/")[:3]), headers, expected="VictoriaMetrics")
+        self._keeps_ms: int | None = None
+        self._is_set_up = False
+        self._recent: deque[tuple[float, Batch]] = deque()
+
+    def held(self, batch: Batch) -> NDArray[np.bool_]:
+        """Return which readings of the batch the server shows, with their values."""
+        return same(super()._values(batch), batch.value, self.precision)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._writer.close()
+        self._http.close()
+        self._root.close()
+
+    def _set_up(self, retention: Retention) -> None:
+        if self._is_set_up:
+            return
+        try:
+            flags = _flags(self._root.ask("GET", "/metrics", {}).decode("utf-8", "replace"))
+        except UnavailableError as error:
+            if not error.what.startswith(("HTTP 401", "HTTP 403", "HTTP 404")):
+                raise
+            logger.warning("flags_not_checked", error=str(error), wanted="-dedup.minScrapeInterval=1ms")
+            flags = {}
+        interval = flags.get("dedup.minScrapeInterval")
+        if interval not in {None, "1ms"}:
+            raise UnavailableError(
+                f"runs with -dedup.minScrapeInterval={interval}",
+                where=self._root.base,
+                expected="-dedup.minScrapeInterval=1ms: otherwise it keeps readings twice, or drops close ones",
+            )
+        self._keeps_ms = _period_ms(flags.get("retentionPeriod", ""))
+        wished = FOR_EVER if retention.readings is None else retention.readings
+        if self._keeps_ms is not None and self._keeps_ms < wished / timedelta(milliseconds=1):
+            kept, wanted = self._keeps_ms / 86_400_000, wished / timedelta(days=1)
+            logger.warning("store_keeps_less", days=kept, wanted_days=wanted, set_by="-retentionPeriod")
+        self._is_set_up = True
+
+    def _admitted(self, batch: Batch) -> tuple[NDArray[np.intp], list[tuple[int, str]]]:
+        now = round(time.time() * 1000)  # the server's own measure, whatever the city's clock says
+        old = batch.time < (now - self._keeps_ms if self._keeps_ms is not None else NEVER)
+        ahead = batch.time > now + AHEAD_MS
+        refused = [(int(at), "older than the server's -retentionPeriod") for at in np.flatnonzero(old)]
+        refused += [(int(at), "more than two days ahead of the server's clock") for at in np.flatnonzero(ahead)]
+        huge = np.abs(batch.value) > LARGEST
+        refused += [
+            (int(at), f"beyond {LARGEST:g}: the server would blur its neighbours") for at in np.flatnonzero(huge)
+        ]
+        return np.flatnonzero(~(old | ahead | huge)), refused
+
+    def _lines(self, batch: Batch) -> list[str]:
+        return sparse_lines(batch)
+
+    def _send(self, body: bytes) -> None:
+        self._writer.send(body)
+
+    def _note(self, kept: Batch) -> None:
+        super()._note(kept)
+        self._recent.append((time.monotonic(), kept))
+
+    def _values(self, batch: Batch) -> NDArray[np.float64]:
+        """Return what is held of a batch: what the server shows, and what it has just been given."""
+        values = super()._values(batch)
+        while self._recent and time.monotonic() - self._recent[0][0] > SHOWN_S:
+            self._recent.popleft()
+        for _, given in self._recent:
+            here = np.flatnonzero(np.isin(given.series, batch.series) & np.isin(given.time, batch.time))
+            if len(here):
+                found = given.take(here)
+                keys = zip(found.series.tolist(), found.time.tolist(), strict=True)
+                known = dict(zip(keys, found.value.tolist(), strict=True))
+                sought = zip(batch.series.tolist(), batch.time.tolist(), values.tolist(), strict=True)
+                values = np.array([known.get((series, moment), value) for series, moment, value in sought])
+        return values
+
+    def _rows(self, series: Sequence[int], first: int, last: int) -> Rows:
+        return self._exported(f'{{__name__=~"reading_(value|quality)",{_only(series)}}}', first, last)
+
+    def _last(self, since: int | None) -> Rows:
+        if since is not None:
+            rows = self._exported('{__name__=~"reading_(value|quality)"}', since, _EVERYTHING_MS)
+            return rows.take(np.flatnonzero(np.append(np.diff(rows.series) != 0, True)[: len(rows.series)]))
+        # The newest of all time: one sample a series instead of all of them.
+        now = time.time()
+        fields = {"time": f"{now + AHEAD_MS / 1000:.3f}", "nocache": "1"}
+        found: dict[str, dict[int, float]] = {}
+        for name, of in (("tlast", "value"), ("last", "value"), ("tlast", "quality"), ("last", "quality")):
+            query = f"{name}_over_time(reading_{of}[{round(now) + 2 * AHEAD_MS // 1000}s])"
+            answer = msgspec.json.decode(
+                self._http.ask("POST", "/api/v1/query", {**fields, "query": query}), type=_Answer
+            )
+            found[f"{name} {of}"] = {
+                int(sample.metric.series): float(sample.value[1]) for sample in answer.data.result if sample.value
+            }
+        return _newest_of(found)
+
+    def _buckets(self, series: Sequence[int], first: int, last: int, step: int) -> list[tuple[Any, ...]]:
+        """Return whole buckets as the server adds them up, and the ends of the range out of their readings.
+
+        A query hides the newest readings for a while (-search.latencyOffset), so that those are added up here too.
+        """
+        begin = -(-first // step) * step
+        end = min(last, round(time.time() * 1000) - SETTLED_MS) // step * step
+        if begin >= end:
+            return _added_up(self._rows(series, first, last), step)
+        found = _added_up(Rows.joined([self._rows(series, first, begin), self._rows(series, end, last)]), step)
+        for middle in range(begin, end, POINTS * step):
+            found += self._ranged(series, middle, min(middle + POINTS * step, end), step)
+        return found
+
+    def _ranged(self, series: Sequence[int], begin: int, end: int, step: int) -> list[tuple[Any, ...]]:
+        # A window is open on its left and closed on its right: that of [t, t + step) is asked for at t + step - 1 ms.
+        span = {"start": f"{(begin + step - 1) / 1000:.3f}", "end": f"{(end - 1) / 1000:.3f}", "step": f"{step}ms"}
+        rows: dict[tuple[int, int], list[float]] = defaultdict(list)
+        for function in ("min", "avg", "max", "count"):
+            query = f"{function}_over_time(reading_value{{{_only(series)}}}[{step}ms])"
+            answer = self._http.ask("POST", "/api/v1/query_range", {**span, "query": query, "nocache": "1"})
+            for sample in msgspec.json.decode(answer, type=_Answer).data.result:
+                for moment, value in sample.values:
+                    rows[int(sample.metric.series), round(moment * 1000) + 1 - step].append(float(value))
+        return [(*key, low, mean, high, round(count)) for key, (low, mean, high, count) in rows.items()]
+
+    def _exported(self, selector: str, first: int, last: int) -> Rows:
+        """Return the readings of [first, last) ms that a selector finds."""
+        if first >= last:
+            return Rows.joined([])  # the server would answer with what lies around
+        fields = {"match[]": selector, "start": f"{first / 1000:.3f}", "end": f"{(last - 1) / 1000:.3f}"}
+        parts: list[Rows] = []
+        marks: list[Rows] = []
+        decoder = msgspec.json.Decoder(_Exported)
+        for line in self._http.ask("POST", "/api/v1/export", fields).splitlines():
+            one = decoder.decode(line)
+            times = np.array(one.timestamps, np.int64)
+            values = np.array([np.nan if value is None else float(value) for value in one.values])
+            numbers = np.full(len(times), int(one.metric.series), np.int32)
+            quality = np.full(len(times), Quality.GOOD, np.uint8)
+            (marks if one.metric.name == "reading_quality" else parts).append(Rows(numbers, times, values, quality))
+        return _marked(Rows.joined(parts), Rows.joined(marks))
+
+
+def _marked(rows: Rows, marks: Rows) -> Rows:
+    """Return readings with the quality that `marks` have as their values at the same series and time."""
+    if not len(marks.series) or not len(rows.series):
+        return rows
+    quality = rows.quality.copy()
+    known = dict(zip(zip(marks.series.tolist(), marks.time.tolist(), strict=True), marks.value.tolist(), strict=True))
+    for at in np.flatnonzero(np.isin(rows.series, marks.series) & np.isin(rows.time, marks.time)):
+        quality[at] = known.get((int(rows.series[at]), int(rows.time[at])), quality[at])
+    return rows._replace(quality=quality)
+
+
+def _newest_of(found: dict[str, dict[int, float]]) -> Rows:
+    """Return the newest readings out of four answers: time (s) and value of the newest value, and of the mark."""
+    series = sorted(found["tlast value"].keys() & found["last value"].keys())
+    moments = {one: round(1000 * found["tlast value"][one]) for one in series}
+    marked = {
+        one
+        for one in series
+        if one in found["last quality"] and round(1000 * found["tlast quality"].get(one, 0)) == moments[one]
+    }
+    return Rows(
+        np.array(series, np.int32),
+        np.array([moments[one] for one in series], np.int64),
+        np.array([found["last value"][one] for one in series], np.float64),
+        np.array([found["last quality"][one] if one in marked else Quality.GOOD for one in series], np.uint8),
+    )
+
+
+def _added_up(rows: Rows, step: int) -> list[tuple[Any, ...]]:
+    """Return (series, bucket's beginning, min, mean, max, count) of readings ordered by series and time."""
+    if not len(rows.series):
+        return []
+    bucket = rows.time // step * step
+    begins = np.flatnonzero(np.append(True, (np.diff(rows.series) != 0) | (np.diff(bucket) != 0)))
+    count = np.diff(np.append(begins, len(bucket)))
+    low, total, high = (function.reduceat(rows.value, begins) for function in (np.minimum, np.add, np.maximum))
+    parts = (rows.series[begins], bucket[begins], low, total / count, high, count)
+    return list(zip(*(part.tolist() for part in parts), strict=True))
+
+
+def _only(series: Sequence[int]) -> str:
+    return f'series=~"{"|".join(str(one) for one in series)}"'
+
+
+def _flags(metrics: str) -> dict[str, str]:
+    """Return the command-line flags that the server tells among its metrics."""
+    return dict(re.findall(r'^flag\{name="([^"]+)", value="([^"]*)"', metrics, re.MULTILINE))
+
+
+def _period_ms(period: str) -> int | None:
+    """Return the milliseconds of -retentionPeriod; None where it is not known."""
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)([hdwmy]?)", period)
+    return None if parts is None else round(float(parts[1]) * _UNITS[parts[2]] * 1000)
+
+
+__all__ = ["VictoriaStore"]
