@@ -128,8 +128,26 @@ class Leaseholder:
                 logger.warning("lease_lost", district=district, epoch=held[district])
             self._duties[district].lost = True
             self._duties[district].stop.set()
+        try:
+            self._bury()
+        except UnavailableError as error:
+            logger.warning("leases_unavailable", error=str(error), held=self.owned)
+            return
         self._share()
         self._drain()
+
+    def _bury(self) -> None:
+        """Find the workers of this machine that have died, by the locks that went with them: shares grow at once."""
+        for district in self._districts:
+            lease = self._leases.lease(district)
+            if district in self._duties or lease is None or not lease.worker:
+                continue
+            if lease.spool == self._spool_id(district) and lease.worker != self._leases.worker:
+                try:
+                    with owned(self._premises.spool(district)):
+                        self._leases.bury(lease.worker)
+                except BusyError:
+                    continue  # it lives; or the database is locked, and the next turn tells
 
     def _share(self) -> None:
         share = self._leases.share(len(self._districts))
@@ -216,7 +234,7 @@ class Leaseholder:
         now_s = time.monotonic()
         for district in self._districts:
             lease, path = self._leases.lease(district), self._premises.spool(district)
-            elsewhere = lease is not None and lease.worker and lease.spool != self._spool_ids.get(district)
+            elsewhere = lease is not None and lease.worker and lease.spool != self._spool_id(district)
             if district in self._duties or not elsewhere or now_s < self._not_before_s.get(district, 0.0):
                 continue
             self._not_before_s[district] = now_s + AGAIN_S
@@ -230,6 +248,8 @@ class Leaseholder:
                 spool = Spool(path)
                 opening.callback(spool.close)
                 left = spool.ledger().spooled
+            except BusyError:
+                return  # another process of this machine is at it
             except ChengmaiError as error:
                 logger.warning("spool_not_drained", district=district, error=str(error))
                 return

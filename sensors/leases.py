@@ -136,8 +136,13 @@ class Leases:
 
     def leave(self) -> None:
         """Leave the list of workers: the others' shares grow at once."""
+        self.bury(self.worker)
+
+    def bury(self, worker: str) -> None:
+        """Take a worker off the list that is known to be dead; one that is not comes back with its next beat."""
         with writing(self._engine) as connection:
-            connection.execute(delete(workers).where(workers.c.worker == self.worker))
+            connection.execute(delete(workers).where(workers.c.worker == worker))
+        self._living = [name for name in self._living if name != worker or name == self.worker]
 
     def keep_state(self, district: str, epoch: int, state: bytes) -> bool:
         """Keep detection's state for an owner on another machine; whether `epoch` still is the district's."""
