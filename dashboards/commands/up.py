@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -66,14 +67,19 @@ def parts(settings: Settings, options: list[str]) -> list[Part]:
     group.append(Part("serve", command("serve"), ready=lambda: listens(settings.web.host, settings.web.port)))
     if settings.simulation.enabled:
         group.append(Part("simulate", command("simulate"), after=("ingest",)))
+    if settings.gateway.enabled:
+        group.append(Part("gateway", command("gateway"), after=("ingest",)))
     return group
 
 
 def _ingest_lives(settings: Settings, since: datetime) -> bool:
-    """Say whether ingest has beaten its heart since then, connected to the broker."""
+    """Say whether every district's ingest has beaten its heart since then, connected to the broker."""
+    return all(_district_lives(settings.spool_of(district), since) for district in settings.districts)
+
+
+def _district_lives(path: Path, since: datetime) -> bool:
     from ingest.spool import Spool
 
-    path = settings.resolve(settings.ingest.spool)
     if not path.is_file():
         return False
     spool = Spool(path)
