@@ -29,6 +29,7 @@ from dashboards.commands import (
     load,
     place,
     quantities,
+    quarantine,
     replay,
     report,
     serve,
@@ -78,8 +79,8 @@ app.command("valve")(trace.valve)
 app.command("simulate")(simulate.simulate)
 app.command("fault")(simulate.fault)
 app.command("ingest")(ingest.ingest)
-app.command("ledger")(ingest.ledger)
-app.add_typer(ingest.quarantine, name="quarantine")
+app.command("ledger")(quarantine.ledger)
+app.add_typer(quarantine.app, name="quarantine")
 app.command("replay")(replay.replay)
 app.command("serve")(serve.serve)
 app.add_typer(devices.app, name="devices")

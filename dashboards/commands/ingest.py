@@ -1,29 +1,25 @@
-"""`chengmai ingest`, `chengmai ledger` and `chengmai quarantine`: what comes in, where it went, what was refused."""
+"""`chengmai ingest`: readings of the city's districts come in."""
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dashboards.settings import Settings, SettingsSource, clock_of, settings_of
+from dashboards.watch import watched
 from sensors.clock import Clock, ManualClock, SteadyClock, SystemClock, from_ms
 
 if TYPE_CHECKING:
     from ingest.mqtt import Address
-    from ingest.spool import Spool
     from ingest.worker import Worker
-
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 class CityClock(StrEnum):
@@ -42,6 +38,10 @@ def ingest(
         int | None,
         typer.Option(min=1, max=64, help="Processes that share the districts; `ingest.workers` if not given."),
     ] = None,
+    *,
+    watch: Annotated[
+        bool, typer.Option(help="Serve the metrics and send the dead man's signal, where the settings ask for them.")
+    ] = True,
 ) -> None:
     """Take in readings of the city's districts until stopped: check, keep, receipt, store, detect, raise alarms."""
     settings = settings_of(ctx)
@@ -51,10 +51,13 @@ def ingest(
     if clock is CityClock.RECORDING:
         with worker_of(settings, recording_clock(settings)) as worker:
             worker.run(stop)
-    elif (count := workers or settings.ingest.workers) > 1:
-        _supervise(ctx, settings, count, stop)
-    else:
-        _work(settings, stop)
+        return
+    count = workers or settings.ingest.workers
+    with watched(settings) if watch else nullcontext():
+        if count > 1:
+            _supervise(ctx, settings, count, stop)
+        else:
+            _work(settings, stop)
 
 
 def _work(settings: Settings, stop: threading.Event) -> None:
@@ -82,7 +85,7 @@ def _supervise(ctx: typer.Context, settings: Settings, count: int, stop: threadi
     connect(settings.operations_url()).dispose()  # migrated once, before several would
     source = ctx.find_object(SettingsSource)
     options = [] if source is None or source.path is None else ["--settings", str(source.path)]
-    command = [sys.executable, "-m", "dashboards", *options, "ingest", "--workers", "1"]
+    command = [sys.executable, "-m", "dashboards", *options, "ingest", "--workers", "1", "--no-watch"]
     parts = [Part(f"ingest-{number}", command) for number in range(1, count + 1)]
     group = Supervisor(parts, settings.resolve(settings.log.folder), typer.echo)
     try:
@@ -126,44 +129,6 @@ def worker_of(settings: Settings, clock: Clock) -> Generator[Worker]:
         engine.dispose()
 
 
-def ledger(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """Print where every reading that came in has gone; exit status 1 when the ledger does not balance."""
-    with _spool(settings_of(ctx)) as spool:
-        found = spool.ledger()
-    if as_json:
-        typer.echo(json.dumps({**asdict(found), "balance": found.balance}))
-    else:
-        for name, count in asdict(found).items():
-            typer.echo(f"{name:12} {count:12,}")
-        typer.echo("balanced" if not found.balance else f"out of balance by {found.balance:,}")
-    if found.balance:
-        raise typer.Exit(1)
-
-
-quarantine = typer.Typer(help="What was refused, as it came, and why.", no_args_is_help=True)
-
-
-@quarantine.command("list")
-def list_quarantine(
-    ctx: typer.Context,
-    code: Annotated[str | None, typer.Option(help="Only this code, such as E_NAN.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """List refused messages, newest first."""
-    with _spool(settings_of(ctx)) as spool:
-        refused = spool.quarantined(limit, code)
-    if not refused and not as_json:
-        typer.echo("nothing was refused")
-    for one in refused:
-        received = one.received.isoformat(timespec="milliseconds")
-        if as_json:
-            payload = one.payload.decode("utf-8", "backslashreplace")
-            typer.echo(json.dumps({**asdict(one), "payload": payload, "received": received}, ensure_ascii=False))
-        else:
-            typer.echo(f"{one.id}  {received}  {one.code}  {one.topic}  {one.readings} readings  {one.reason}")
-
-
 def address_of(settings: Settings) -> Address:
     """Return the broker that the settings name, with what shows who this client is."""
     from ingest.mqtt import Address
@@ -172,18 +137,3 @@ def address_of(settings: Settings) -> Address:
     files = (None if path is None else settings.resolve(path) for path in (mqtt.ca, mqtt.certificate, mqtt.key))
     ca, certificate, key = files
     return Address.parse(mqtt.url, mqtt.username, settings.mqtt_password(), ca=ca, certificate=certificate, key=key)
-
-
-@contextmanager
-def _spool(settings: Settings) -> Generator[Spool]:
-    from ingest.spool import Spool
-    from twin.errors import InputError
-
-    path = settings.resolve(settings.ingest.spool)
-    if not path.is_file():
-        raise InputError("no spool yet", where=str(path), expected="one made by `chengmai ingest`", code="E_MISSING")
-    spool = Spool(path)
-    try:
-        yield spool
-    finally:
-        spool.close()
