@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import structlog
 
+from ingest.read_back import MOST_WAITING, ReadBack
 from ingest.spool import Quarantined, Reader, Spool
-from ingest.store import ReadingStore, Written
+from ingest.store import Audited, ReadingStore, Rejected, Written
 from sensors.clock import Clock, to_ms
 from sensors.reading import Batch
 from twin.errors import BusyError, UnavailableError
@@ -17,12 +19,16 @@ from twin.errors import BusyError, UnavailableError
 logger = structlog.get_logger()
 
 RETRY_S = (0.5, 10.0)
+FINISH_S = 5.0
+"""At the end, what the store has been given is looked for no longer than this; the rest is written again next time."""
 
 
 class StoreForwarder:
     """Writes what is spooled into the reading store, and enters what became of it in the ledger.
 
-    `check` flags quality; `names` maps series to ``device/point``, for readings that the store refuses.
+    `check` flags quality; `names` maps series to ``device/point``, for readings that the store refuses. The ledger
+    counts what an audited store was given once it is found there (`ingest.read_back`). `available` says whether the
+    store answers, `trouble` what it said instead, and `write_s` how long its newest write took.
     """
 
     def __init__(
@@ -35,54 +41,113 @@ class StoreForwarder:
         names: Callable[[], Mapping[int, str]],
     ) -> None:
         self.available = True
+        self.trouble = ""
+        self.write_s: float | None = None
         self._spool = spool
         self._store = store
         self._clock = clock
         self._check = check
         self._names = names
-        self._cursor = spool.cursor(Reader.STORED)
+        self._read_back = ReadBack(store) if isinstance(store, Audited) else None
+        self._ahead = spool.cursor(Reader.STORED)
+
+    @property
+    def missing(self) -> int:
+        """Readings that the store answered well for and does not have; they are written again."""
+        return 0 if self._read_back is None else self._read_back.missing
 
     def run(self, stop: threading.Event) -> None:
-        """Forward until `stop`; a store that does not answer is tried again, and the spool grows meanwhile."""
+        """Forward until `stop`; a store that does not answer is tried again, and the spool grows meanwhile.
+
+        It is left alone as long as it asks for.
+        """
         wait_s = RETRY_S[0]
         while not stop.is_set():
             try:
                 if not self.step():
-                    self._spool.wait(self._cursor, 0.2)
+                    self._rest(stop)
             except (UnavailableError, BusyError) as error:
-                if self.available:
-                    logger.warning("store_unavailable", error=str(error))
-                self.available = False
-                stop.wait(wait_s)
+                self._note(error)
+                stop.wait(max(wait_s, getattr(error, "retry_s", None) or 0.0))
                 wait_s = min(2 * wait_s, RETRY_S[1])
             else:
-                if not self.available:
-                    logger.info("store_available_again")
-                self.available, wait_s = True, RETRY_S[0]
+                self._note(None)
+                wait_s = RETRY_S[0]
+        self._finish()
 
     def step(self) -> bool:
-        """Forward the next batches; whether there were any."""
-        spooled = self._spool.batches(self._cursor)
+        """Forward the next batches; whether there was anything to do."""
+        settled = self._settle()
+        if self._full:
+            return settled
+        spooled = self._spool.batches(self._ahead)
         if not spooled:
-            return False
+            return settled
+        through = spooled[-1].id
         batch = self._check(Batch.joined([one.batch for one in spooled], to_ms(self._clock.now())))
+        started_s = time.monotonic()
         written = self._store.write(batch)
-        self._spool.stored(spooled[-1].id, written.stored, written.duplicates, self._conflicts(batch, written))
-        self._cursor = spooled[-1].id
+        self.write_s = time.monotonic() - started_s
+        self._ahead = through
+        if self._read_back is None:
+            self._enter(through, batch, written, written.rejected)
+        else:
+            self._read_back.give(through, batch, written)
         return True
 
-    def _conflicts(self, batch: Batch, written: Written) -> list[Quarantined]:
-        names = self._names() if len(written.conflicts) else {}
-        return [
-            Quarantined(
-                batch.now,
-                names.get(int(batch.series[at]), f"series {batch.series[at]}"),
-                msgspec.json.encode({"ts": int(batch.time[at]), "v": float(batch.value[at])}),
-                "E_CONFLICT",
-                f"time {batch.time[at]} holds another value than {batch.value[at]:g} (SI)",
-            )
+    @property
+    def _full(self) -> bool:
+        return self._read_back is not None and self._read_back.waiting >= MOST_WAITING
+
+    def _settle(self) -> bool:
+        """Enter what an audited store has been found to hold; whether there was any."""
+        settled = self._read_back.settled() if self._read_back is not None else []
+        for given in settled:
+            self._enter(given.through, given.batch, given.written, given.rejected)
+        return bool(settled)
+
+    def _enter(self, through: int, batch: Batch, written: Written, rejected: Sequence[Rejected]) -> None:
+        lost = len(rejected) - len(written.rejected)  # refused by the audit, and counted as kept before
+        stored = max(0, written.stored - lost)
+        duplicates = written.duplicates - (lost - (written.stored - stored))
+        self._spool.stored(through, stored, duplicates, list(self._refused(batch, written, rejected)))
+
+    def _refused(self, batch: Batch, written: Written, rejected: Sequence[Rejected]) -> Iterator[Quarantined]:
+        names = self._names() if rejected or len(written.conflicts) else {}
+        reasons = [
+            (int(at), "E_CONFLICT", f"time {batch.time[at]} holds another value than {batch.value[at]:g} (SI)")
             for at in written.conflicts
         ]
+        reasons += [(one.position, "E_STORE", f"the store refuses it: {one.reason}") for one in rejected]
+        for at, code, reason in reasons:
+            name = names.get(int(batch.series[at]), f"series {batch.series[at]}")
+            payload = msgspec.json.encode({"ts": int(batch.time[at]), "v": float(batch.value[at])})
+            yield Quarantined(batch.now, name, payload, code, reason)
+
+    def _rest(self, stop: threading.Event) -> None:
+        """Wait for something to do: the spool tells of new batches, an audit comes due by itself."""
+        if self._full:
+            stop.wait(0.1)
+        else:
+            self._spool.wait(self._ahead, 0.2)
+
+    def _note(self, error: UnavailableError | BusyError | None) -> None:
+        if error is not None and self.available:
+            logger.warning("store_unavailable", error=str(error))
+        if error is None and not self.available:
+            logger.info("store_available_again")
+        self.available, self.trouble = error is None, "" if error is None else str(error)
+
+    def _finish(self) -> None:
+        """Look once more for what the store was given, so that it need not be written again at the next start."""
+        until_s = time.monotonic() + FINISH_S
+        while self._read_back is not None and self._read_back.waiting and time.monotonic() < until_s:
+            try:
+                if not self._settle():
+                    time.sleep(0.1)
+            except (UnavailableError, BusyError) as error:
+                logger.warning("readings_not_audited", error=str(error), readings=self._read_back.waiting)
+                return
 
 
 __all__ = ["StoreForwarder"]
