@@ -342,6 +342,8 @@ class Worker:
             undetected=self._spool.undetected(),
             quarantined=ledger.quarantined,
             store_ok=self._storing.available,
+            store_s=self._storing.write_s,
+            store_missing=self._storing.missing,
             alarms_ok=self._detecting.available,
             detectors_off=self._detecting.degraded,
             received=ledger.received,
