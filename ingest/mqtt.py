@@ -17,7 +17,7 @@ from enum import IntEnum
 from typing import Any
 
 import structlog
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -25,6 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from ingest.address import Address
 from ingest.inbox import Delivery, Inbox
+from ingest.mqtt_client import BufferedClient
 from twin.errors import UnavailableError
 
 logger = structlog.get_logger()
@@ -102,7 +103,7 @@ class Connection:
         self._window = window
         self._version = version
         self._quiet = quiet
-        self._client: Client | None = None
+        self._client: BufferedClient | None = None
         self._connections = 0
         self._connected = threading.Event()
         self._closing = threading.Event()
@@ -174,9 +175,7 @@ class Connection:
         client, current = self._client, self._connections
         if client is None:
             return
-        for delivery in deliveries:
-            if delivery.qos and delivery.connection == current:
-                client.ack(delivery.mid, delivery.qos)
+        client.acknowledge(one.mid for one in deliveries if one.qos and one.connection == current)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Send what waits, say good-bye (no will is published) and stop the thread."""
@@ -215,7 +214,7 @@ class Connection:
         client.on_connect_fail = self._connect_failed
         client.on_subscribe = self._subscribed
         client.on_disconnect = self._disconnect
-        client.on_message = self._message
+        client.deliver = self._message
         client.on_publish = self._publish_done
         if version is Version.MQTT_5:
             properties = Properties(PacketTypes.CONNECT)
@@ -290,20 +289,15 @@ class Connection:
         except UnavailableError as error:
             self._log(logger.warning, "birth_not_sent", error=str(error))
 
-    def _message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
+    def _message(self, topic: str, payload: bytes, mid: int, qos: int, retain: bool) -> None:
         if self._on_message is None:
             return
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = ""  # MQTT forbids it (1.5.4); what cannot be named is refused as E_TOPIC
+        delivery = Delivery(topic, payload, mid, qos, retain, self._connections)
         will = self._will
         if will is not None and will.birth and topic == will.topic:
-            self._hear_of_itself(will, message)
+            self._hear_of_itself(will, delivery)
             return
-        self._on_message(
-            Delivery(topic, bytes(message.payload), message.mid, message.qos, message.retain, self._connections)
-        )
+        self._on_message(delivery)
 
     def _say_death(self) -> None:
         """Publish the will before the good-bye, after which the broker would not; who has no birth does it himself."""
@@ -313,12 +307,12 @@ class Connection:
             except UnavailableError as error:
                 self._log(logger.warning, "death_not_sent", error=str(error))
 
-    def _hear_of_itself(self, will: Will, message: MQTTMessage) -> None:
+    def _hear_of_itself(self, will: Will, delivery: Delivery) -> None:
         """Say that this client lives where the broker says the contrary: a predecessor's will may come late."""
-        if message.payload != will.birth and not self._closing.is_set():
+        if delivery.payload != will.birth and not self._closing.is_set():
             self._say_birth()
-        if self._client is not None and self._manual_ack:
-            self._client.ack(message.mid, message.qos)
+        if self._manual_ack:
+            self.ack([delivery])
 
     def _publish_done(
         self, _client: Client, _userdata: Any, _mid: int, _reason: ReasonCode, _properties: Properties
@@ -361,9 +355,9 @@ def negotiate(address: Address, timeout_s: float) -> Version:
     raise UnavailableError(f"no answer within {timeout_s:g} s", where=str(address), expected="a broker")
 
 
-def _client(address: Address, client_id: str, version: Version, *, clean: bool, manual_ack: bool) -> Client:
+def _client(address: Address, client_id: str, version: Version, *, clean: bool, manual_ack: bool) -> BufferedClient:
     old = version is Version.MQTT_3_1_1
-    client = Client(
+    client = BufferedClient(
         CallbackAPIVersion.VERSION2,
         client_id,
         clean_session=clean if old else None,
