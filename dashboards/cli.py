@@ -25,6 +25,7 @@ from dashboards.commands import (
     diff,
     doctor,
     export,
+    gateway,
     ingest,
     load,
     place,
@@ -79,6 +80,7 @@ app.command("valve")(trace.valve)
 app.command("simulate")(simulate.simulate)
 app.command("fault")(simulate.fault)
 app.command("ingest")(ingest.ingest)
+app.command("gateway")(gateway.gateway)
 app.command("ledger")(quarantine.ledger)
 app.add_typer(quarantine.app, name="quarantine")
 app.command("replay")(replay.replay)

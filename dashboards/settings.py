@@ -103,6 +103,10 @@ class GatewaySettings(_Section):
     enabled: bool = Field(default=False, description="`up` runs the gateway too")
     hj212: str = Field(default="", description="host:port that listens for HJ 212 frames; empty for none")
     http: str = Field(default="", description="host:port of POST /api/v1/readings; empty for none")
+    certificate: Path | None = Field(default=None, description="certificate of the HTTP door (PEM): HTTPS")
+    key: Path | None = Field(default=None, description="key of that certificate (PEM)")
+    username: str = Field(default="", description="login of the gateway at the broker; mqtt.username if empty")
+    password_file: Path | None = Field(default=None, description="file that holds the password of that login")
 
 
 class MonitorSettings(_Section):
@@ -240,6 +244,13 @@ class Settings(BaseSettings):
     def mqtt_password(self) -> str:
         """Return the password at the broker, from its file where one is named (SettingsError)."""
         return self._secret("mqtt.password_file", self.mqtt.password_file, self.mqtt.password)
+
+    def gateway_login(self) -> tuple[str, str]:
+        """Return the gateway's login and password at the broker: its own, or the city's (SettingsError)."""
+        if not self.gateway.username:
+            return self.mqtt.username, self.mqtt_password()
+        key = "gateway.password_file"
+        return self.gateway.username, self._secret(key, self.gateway.password_file, SecretStr(""))
 
     def store_token(self) -> str:
         """Return the token of the store, from its file where one is named (SettingsError)."""
