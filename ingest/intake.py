@@ -369,7 +369,7 @@ def _decoder(came: _Came, decoders: Mapping[Format, Decoder]) -> Decoder:
 def _only(message: Message, row: Quarantined) -> Message:
     """Return the readings that a row of the quarantine stands for, as history; without a time, of when they came."""
     places = frozenset(row.places)
-    return replace(
+    return msgspec.structs.replace(
         message,
         history=True,
         measurements=[

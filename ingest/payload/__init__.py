@@ -6,7 +6,6 @@ raised (RefusedError); what is wrong with one reading stands in `refused`, and i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, NamedTuple, Protocol, TypeAlias
 
@@ -55,8 +54,7 @@ class Refusal(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A decoded message. `boot` and `seq` name it for ever, or are both None; `readings` counts the refused too.
 
     `address` names the device where the topic does not (``spBv1.0/{group}/{node}/{device}``); a point is then what
@@ -69,7 +67,7 @@ class Message:
     history: bool
     readings: int
     measurements: list[Measurement]
-    refused: list[Refusal] = field(default_factory=list[Refusal])
+    refused: list[Refusal] = []
     address: str = ""
     consecutive: bool = True
     replies: tuple[tuple[str, bytes], ...] = ()

@@ -120,13 +120,18 @@ def _named(message: _AnyMessage, read: Callable[[_AnyMessage], Message]) -> Mess
 
 def _read(message: _Strict) -> Message:
     _check_contents(message)
-    rows = [(message.ts, message.m)] if message.m is not None else message.r or []
-    measurements = [
-        Measurement(place, time, point, value.v, value.u, value.q)
-        for place, (time, point, value) in enumerate(
-            (time, point, value) for time, values in rows for point, value in values.items()
-        )
-    ]
+    if message.m is not None:
+        time = message.ts
+        measurements = [
+            Measurement(place, time, point, value.v, value.u, value.q)
+            for place, (point, value) in enumerate(message.m.items())
+        ]
+    else:
+        values = [(time, point, value) for time, values in message.r or () for point, value in values.items()]
+        measurements = [
+            Measurement(place, time, point, value.v, value.u, value.q)
+            for place, (time, point, value) in enumerate(values)
+        ]
     _check_count(len(measurements))
     return Message(message.boot, message.seq, message.hist, len(measurements), measurements)
 

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from ingest.admission import Admission
@@ -266,7 +267,7 @@ def test_an_address_of_another_device_than_the_topic_names_is_refused(spool):
 
     class Foreign(Minute):
         def decode(self, topic, payload):
-            return replace(super().decode(topic, payload), address="hj212/B")
+            return msgspec.structs.replace(super().decode(topic, payload), address="hj212/B")
 
     intake = new_intake(spool, decoders={Format.HJ212: Foreign()})
     intake.admission = new_admission(named, other)
