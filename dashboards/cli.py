@@ -21,6 +21,7 @@ from dashboards.commands import (
     config,
     credentials,
     demo,
+    device_check,
     devices,
     diff,
     doctor,
@@ -86,6 +87,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.command("replay")(replay.replay)
 app.command("serve")(serve.serve)
 app.add_typer(devices.app, name="devices")
+app.command("device-check")(device_check.device_check)
 app.add_typer(alarms.app, name="alarms")
 app.command("export")(export.export)
 app.command("quantities")(quantities.quantities)
