@@ -25,7 +25,7 @@ from dashboards.pages import operations_callbacks as operations
 from dashboards.pages.sources import Sources
 from dashboards.queries import Observer
 from dashboards.words import Language
-from ingest.spool import Spool
+from ingest.heartbeats import Heartbeats
 from ingest.store import ReadingStore
 from sensors.alarm_log import AlarmLog
 from sensors.clock import Clock
@@ -45,7 +45,7 @@ class Parts:
     registry: Registry
     alarms: AlarmLog
     store: ReadingStore
-    spool: Spool
+    heartbeats: Heartbeats
     limits: Limits
     city: CityView
     clock: Clock
@@ -61,7 +61,7 @@ def build(parts: Parts) -> FastAPI:
         registry=parts.registry,
         alarms=parts.alarms,
         store=parts.store,
-        spool=parts.spool,
+        heartbeats=parts.heartbeats,
         city=parts.city,
         clock=parts.clock,
     )

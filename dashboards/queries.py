@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,8 @@ import structlog
 from numpy.typing import NDArray
 
 from dashboards.city_view import CityView
-from ingest.ledger import Ledger
-from ingest.spool import Spool
-from ingest.status import Status
+from dashboards.ingest_state import ingest_state
+from ingest.heartbeats import Heartbeats, Pulse
 from ingest.store import Latest, ReadingStore
 from sensors.alarm import Alarm, Condition
 from sensors.alarm_log import AlarmLog
@@ -119,14 +118,14 @@ class Observer:
         registry: Registry,
         alarms: AlarmLog,
         store: ReadingStore,
-        spool: Spool,
+        heartbeats: Heartbeats,
         city: CityView,
         clock: Clock,
     ) -> None:
         self._registry = registry
         self._log = alarms
         self._store = store
-        self._spool = spool
+        self._heartbeats = heartbeats
         self._city = city
         self._clock = clock
         self._list = DeviceList.of(0, (), ())
@@ -135,8 +134,7 @@ class Observer:
         self._revision = 0
         self._sequence = -1
         self._latest: Latest | None = None
-        self._beat: Status | None = None
-        self._ledger: Ledger | None = None
+        self._pulses: Mapping[str, Pulse] = {}
         self._sparks = Sparks()
         self._trouble: dict[str, str] = {}
 
@@ -154,9 +152,14 @@ class Observer:
         return device.asset or name, device.system
 
     def now(self) -> datetime:
-        """Return the city's time, aware UTC: that of ingest where it replays a recording, else the clock's."""
-        beat = self._beat
-        return beat.city_time if beat is not None and beat.recording else self._clock.now()
+        """Return the city's time, aware UTC: that of ingest where it replays a recording, else the clock's.
+
+        Where ingest has not followed a step of the machine's clock, neither does this.
+        """
+        beats = [pulse.status for pulse in self._pulses.values() if pulse.status is not None]
+        recorded = next((beat.city_time for beat in beats if beat.recording), None)
+        off_s = max((beat.clock_off_s for beat in beats if beat.alive), key=abs, default=0.0)
+        return recorded or self._clock.now() - timedelta(seconds=off_s)
 
     def look(self) -> Situation:
         """Return what is known now."""
@@ -219,8 +222,10 @@ class Observer:
         self._latest = self._store.latest()
 
     def _follow_ingest(self) -> None:
-        self._beat = self._spool.status()
-        self._ledger = self._spool.ledger()
+        self._pulses = self._heartbeats.look()
+        for pulse in self._pulses.values():
+            if pulse.error is not None:
+                raise pulse.error
 
     def row(self, alarm: Alarm) -> AlarmRow:
         """Return an alarm as JSON, with its place and its device's name."""
@@ -266,7 +271,7 @@ class Observer:
         return {
             "at": now,
             "speed": self._speed(),
-            "recording": isinstance(self._clock, ScaledClock) or (self._beat is not None and self._beat.recording),
+            "recording": isinstance(self._clock, ScaledClock) or self._replaying(),
             "revision": self._revision,
             "devices": len(self._list.devices),
             "offline": int(np.count_nonzero(np.frombuffer(states, np.uint8) & OFFLINE)),
@@ -274,24 +279,13 @@ class Observer:
             "unacknowledged": sum(not row["acknowledged"] for row in rows),
             "data_age_s": None if age_ms is None else age_ms / 1000,
             "stale": age_ms is None or age_ms > self._stale_after_ms(),
-            "ingest": self._ingest(),
+            "ingest": ingest_state(self._pulses),
             "figures": self._figures(),
             "trouble": list(self._trouble.values()),
         }
 
-    def _ingest(self) -> dict[str, Any]:
-        """Return what ingest says of itself; ages are in machine seconds, as its heart-beat is."""
-        beat, ledger = self._beat, self._ledger
-        said = {} if beat is None else {"connected": beat.connected, "broker": beat.broker, "rate": beat.readings_per_s}
-        return {
-            "alive": beat is not None and beat.alive,
-            "beat_age_s": None if beat is None else (datetime.now(UTC) - beat.beat).total_seconds(),
-            "connected": False,
-            "broker": "",
-            "rate": None,
-            **said,
-            "ledger": None if ledger is None else {**asdict(ledger), "balance": ledger.balance},
-        }
+    def _replaying(self) -> bool:
+        return any(pulse.status is not None and pulse.status.recording for pulse in self._pulses.values())
 
     def _fresh(self, latest: Latest) -> NDArray[np.bool_]:
         """Say which newest readings still stand for now: what a silent sensor said last is no figure of today."""

@@ -11,16 +11,16 @@ from pathlib import Path
 from ingest.ledger import Ledger
 from ingest.spool import Spool
 from ingest.status import Status
-from twin.errors import BusyError, InputError, UnavailableError
+from twin.errors import BusyError, ChengmaiError, InputError, UnavailableError
 
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """What a district's spool says: its newest heart-beat and its ledger, or why there is neither."""
+    """What a district's spool says: its newest heart-beat and its ledger, or what keeps it from saying so."""
 
     status: Status | None = None
     ledger: Ledger | None = None
-    trouble: str = ""
+    error: ChengmaiError | None = None
 
     @property
     def alive(self) -> bool:
@@ -36,7 +36,7 @@ class Pulse:
     def ill(self) -> str:
         """Why this ingest is not to be relied on: empty, or one line."""
         if self.status is None or self.ledger is None:
-            return self.trouble or "has never run"
+            return str(self.error or "has never run")
         faults = {
             "no heart-beat": not self.status.alive,
             "no connection to the broker": not self.status.connected,
@@ -74,12 +74,12 @@ class Heartbeats:
         try:
             if district not in self._spools:
                 if not path.is_file():
-                    return Pulse(trouble=f"no spool at {path}")
+                    return Pulse()
                 self._spools[district] = Spool(path)
             spool = self._spools[district]
             return Pulse(spool.status(), spool.ledger())
         except (UnavailableError, BusyError, InputError) as error:
-            return Pulse(trouble=str(error))
+            return Pulse(error=error)
 
 
 __all__ = ["Heartbeats", "Pulse"]

@@ -32,8 +32,20 @@
 
   // --- counters ----------------------------------------------------------------------------------------------------
 
-  function counters(status) {
-    if (!status) return keep(17);
+  const balance = (ledger, words) =>
+    !ledger ? '–' : ledger.balance ? words.ledger_off.replace('{n}', count(ledger.balance)) : words.ledger_balanced;
+
+  /** A line a district, where there are several: what comes in, what waits, and whether its ledger balances. */
+  function districts(all, words) {
+    const lines = Object.entries(all).map(([name, {alive, rate, ledger}]) => {
+      const waits = ledger?.spooled ? ` · ${words.spool} ${count(ledger.spooled)}` : '';
+      return `${name}  ${alive ? `${decimal(rate)}/s` : words.district_stopped}${waits} · ${balance(ledger, words)}`;
+    });
+    return lines.length > 1 ? lines.join('\n') : '';
+  }
+
+  function counters(status, words) {
+    if (!status) return keep(19);
     const {ledger} = status.ingest;
     const figures = ['water', 'gas', 'drainage'].flatMap((name) => {
       const {value, unit, past} = status.figures[name];
@@ -48,6 +60,8 @@
       count(ledger?.stored),
       count(ledger?.spooled),
       count(ledger?.quarantined),
+      balance(ledger, words),
+      districts(status.ingest.districts, words),
       ...figures,
     ];
   }

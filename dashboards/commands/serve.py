@@ -40,7 +40,7 @@ def application(settings: Settings, city: Path) -> FastAPI:
     """Return the web application of these settings, on the city database at `city`."""
     from dashboards.app import Parts, build
     from dashboards.city_view import CityView
-    from ingest.spool import Spool
+    from ingest.heartbeats import Heartbeats
     from ingest.store import open_store
     from sensors import limits
     from sensors.alarm_log import AlarmLog
@@ -54,7 +54,7 @@ def application(settings: Settings, city: Path) -> FastAPI:
             registry=Registry(engine),
             alarms=AlarmLog(engine, clock),
             store=open_store(settings.store_url(), settings.store_token()),
-            spool=Spool(settings.resolve(settings.ingest.spool)),
+            heartbeats=Heartbeats({district: settings.spool_of(district) for district in settings.districts}),
             limits=limits.load(settings.resolve(settings.detection.limits) if settings.detection.limits else None),
             city=CityView(city),
             clock=clock,

@@ -138,6 +138,8 @@ def _overview(text: Mapping[str, str]) -> Component:
                     _count("count-stored", text["stored"]),
                     _count("count-spool", text["spool"]),
                     _count("count-quarantined", text["quarantined"]),
+                    _count("count-ledger", text["ledger"]),
+                    html.Div("", id="count-districts", className="districts"),
                 ],
                 className="group",
             ),

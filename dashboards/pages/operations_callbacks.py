@@ -39,7 +39,8 @@ def _address(app: Dash, sources: Sources) -> None:
 
 
 def _live(app: Dash) -> None:
-    counts = ["1", "2", "3", "4", "unacknowledged", "offline", "devices", "rate", "stored", "spool", "quarantined"]
+    counts = ["1", "2", "3", "4", "unacknowledged", "offline", "devices", "rate", "stored", "spool"]
+    counts += ["quarantined", "ledger", "districts"]
     figure_outputs = [
         output
         for name in ("water", "gas", "drainage")
@@ -50,6 +51,7 @@ def _live(app: Dash) -> None:
         "counters",
         [*(Output(f"count-{name}", "children") for name in counts), *figure_outputs],
         Input("live", "status"),
+        State("words", "data"),
     )
     in_browser(
         app,

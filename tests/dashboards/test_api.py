@@ -19,9 +19,10 @@ from websockets.typing import Origin
 
 from dashboards.city_view import CityView
 from dashboards.queries import OFFLINE, UNACKNOWLEDGED, Observer
+from ingest.heartbeats import Heartbeats
 from sensors.clock import SystemClock
 
-from ..browser.conftest import Server, SmallCity, wait_until  # noqa: TID252 - one small city for both folders
+from ..browser.conftest import DISTRICT, Server, SmallCity, wait_until  # noqa: TID252 - one small city for both folders
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +162,7 @@ def observed(tmp_path: Path) -> Iterator[tuple[SmallCity, Observer]]:
             registry=city.registry,
             alarms=city.alarms,
             store=city.store,
-            spool=city.spool,
+            heartbeats=Heartbeats({DISTRICT: city.spool.path}),
             city=view,
             clock=SystemClock(),
         ),
