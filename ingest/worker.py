@@ -180,7 +180,7 @@ class Worker:
                 version = self._registry.version()
                 if version == self._version:
                     return
-                devices = [device for device in self._registry.devices() if device.district == self._district]
+                devices = list(self._registry.each(self._district))
             except (UnavailableError, BusyError) as error:
                 if self._version < 0:
                     raise
