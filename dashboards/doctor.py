@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +16,9 @@ from packaging.requirements import Requirement
 from dashboards.settings import Settings
 from dashboards.supervisor import listens
 from ingest import store
+from ingest.heartbeats import Heartbeats
+from ingest.ledger import Ledger
 from ingest.mqtt import Address
-from ingest.spool import Spool
 from sensors.operations import connect
 from sensors.registry import Registry
 from twin.city import City
@@ -51,7 +53,7 @@ def examine(load_settings: Callable[[], Settings]) -> list[Finding]:
     except ChengmaiError as error:
         return [*findings, Finding(Verdict.BAD, "settings", str(error), "correct the file or the variable")]
     findings.append(Finding(Verdict.GOOD, "settings", f"read; paths start from {settings.home}"))
-    for check in (_disk, _city, _operations, _store, _broker, _ingest, _web):
+    for check in (_disk, _city, _operations, _store, _broker, _ingest, _monitor, _web):
         try:
             findings.extend(check(settings))
         except ChengmaiError as error:
@@ -66,6 +68,7 @@ _REMEDIES = {
     "_store": "check store.url and store.token (chengmai config)",
     "_broker": "check mqtt.url (chengmai config)",
     "_ingest": "check ingest.spool (chengmai config)",
+    "_monitor": "check monitor.metrics (chengmai config)",
     "_web": "check web.host and web.port (chengmai config)",
 }
 
@@ -111,20 +114,23 @@ def _city(settings: Settings) -> Iterator[Finding]:
 def _operations(settings: Settings) -> Iterator[Finding]:
     engine = connect(settings.operations_url())
     try:
-        devices = [device for device in Registry(engine).devices() if not device.retired]
+        devices, points = Counter[str](), 0
+        for device in Registry(engine).each():
+            if not device.retired:
+                devices[device.district] += 1
+                points += len(device.points)
     finally:
         engine.dispose()
     if devices:
-        points = sum(len(device.points) for device in devices)
-        yield Finding(Verdict.GOOD, "operations", f"{len(devices)} devices with {points} points")
-        district = settings.city.district
-        if others := {device.district for device in devices} - {district}:
-            count = sum(device.district != district for device in devices)
+        yield Finding(Verdict.GOOD, "operations", f"{devices.total()} devices with {points} points")
+        if others := devices.keys() - set(settings.districts):
+            count = sum(devices[district] for district in others)
             yield Finding(
                 Verdict.WARNING,
                 "operations",
-                f"{count} devices are of {', '.join(sorted(others))}; ingest listens to {district} only",
-                "set city.district",
+                f"{count} devices are of {', '.join(sorted(others))};"
+                f" ingest listens to {', '.join(settings.districts)} only",
+                "set city.district, or ingest.districts",
             )
     else:
         yield Finding(Verdict.WARNING, "operations", "no devices registered", "chengmai devices import FILE")
@@ -158,30 +164,62 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 
 
 def _ingest(settings: Settings) -> Iterator[Finding]:
-    path = settings.resolve(settings.ingest.spool)
-    if not path.is_file():
-        yield Finding(Verdict.BAD, "ingest", "has never run here", "chengmai up, or chengmai ingest")
-        return
-    spool = Spool(path)
+    heartbeats = Heartbeats({district: settings.spool_of(district) for district in settings.districts})
     try:
-        status, ledger = spool.status(), spool.ledger()
+        pulses = heartbeats.look()
     finally:
-        spool.close()
-    if status is None or not status.alive:
-        yield Finding(Verdict.BAD, "ingest", "is not running", "chengmai up, or chengmai ingest")
-    elif not status.connected:
-        yield Finding(Verdict.BAD, "ingest", f"runs, but is not connected to {status.broker}", "see its log")
-    else:
-        yield Finding(Verdict.GOOD, "ingest", f"{status.readings_per_s:.0f} readings/s, {status.spooled} spooled")
-    verdict = Verdict.GOOD if ledger.balance == 0 else Verdict.BAD
-    yield Finding(
-        verdict,
-        "ledger",
-        f"{ledger.received} received = {ledger.stored} stored + {ledger.duplicates} duplicates"
+        heartbeats.close()
+    for district, pulse in pulses.items():
+        where = f"{district}: " if len(pulses) > 1 else ""
+        status, ledger = pulse.status, pulse.ledger
+        if status is None or ledger is None:
+            found = str(pulse.error or "has never run here")
+            yield Finding(Verdict.BAD, "ingest", f"{where}{found}", "chengmai up, or chengmai ingest")
+            continue
+        if not status.alive:
+            yield Finding(Verdict.BAD, "ingest", f"{where}is not running", "chengmai up, or chengmai ingest")
+        elif not status.connected:
+            found = f"{where}runs, but is not connected to {status.broker}"
+            yield Finding(Verdict.BAD, "ingest", found, "see its log")
+        elif pulse.ill:
+            yield Finding(
+                Verdict.BAD, "ingest", f"{where}runs, but {pulse.ill}", "see its log, and chengmai alarms list"
+            )
+        else:
+            found = f"{where}{status.readings_per_s:.0f} readings/s, {ledger.spooled} spooled"
+            yield Finding(Verdict.GOOD, "ingest", found)
+        yield _balance(where, ledger, status.unaccounted)
+
+
+def _balance(where: str, ledger: Ledger, audited: int) -> Finding:
+    """Return what the ledger says; `audited` is its balance when the rows were counted last."""
+    off = ledger.balance or audited
+    found = (
+        f"{where}{ledger.received} received = {ledger.stored} stored + {ledger.duplicates} duplicates"
         f" + {ledger.quarantined} quarantined + {ledger.spooled} spooled"
-        + ("" if ledger.balance == 0 else f"; {ledger.balance} unaccounted for"),
-        "" if ledger.balance == 0 else "chengmai backup FOLDER, and report it",
     )
+    if off:
+        return Finding(
+            Verdict.BAD, "ledger", f"{found}; {off} unaccounted for", "chengmai backup FOLDER, and report it"
+        )
+    return Finding(Verdict.GOOD, "ledger", found)
+
+
+def _monitor(settings: Settings) -> Iterator[Finding]:
+    monitor = settings.monitor
+    if monitor.metrics:
+        host, _, port = monitor.metrics.rpartition(":")
+        if port.isdigit() and listens(host.strip("[]") or "127.0.0.1", int(port)):
+            yield Finding(Verdict.GOOD, "metrics", f"served at http://{monitor.metrics}/metrics")
+        else:
+            yield Finding(Verdict.BAD, "metrics", f"nobody listens at {monitor.metrics}", "chengmai ingest")
+    if not monitor.dead_man_url.get_secret_value() and not settings.mqtt.embedded:
+        yield Finding(
+            Verdict.WARNING,
+            "dead man",
+            "nobody outside is told when this machine dies",
+            "set monitor.dead_man_url (docs/operations.md)",
+        )
 
 
 def _web(settings: Settings) -> Iterator[Finding]:

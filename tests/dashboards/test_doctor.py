@@ -1,7 +1,7 @@
 """The doctor: it names what is wrong and what to type, and one failed check never hides the next."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from dashboards.commands.doctor import doctor
 from dashboards.doctor import Verdict, examine
 from dashboards.settings import SettingsSource, load
+from ingest.spool import Spool
+from ingest.status import Status
 from sensors.device import Device, DeviceId, Point
 from sensors.operations import connect
 from sensors.registry import Registry
@@ -108,3 +110,58 @@ def test_devices_of_a_district_that_ingest_does_not_listen_to_are_named(tmp_path
 
     assert [finding.verdict for finding in found] == [Verdict.GOOD, Verdict.WARNING]
     assert "1 devices are of hewan; ingest listens to main only" in found[1].found
+
+
+def beat(settings, district: str, **found):
+    now = datetime.now(UTC)
+    known = {
+        "beat": now,
+        "city_time": now,
+        "recording": False,
+        "connected": True,
+        "broker": "mqtt://127.0.0.1:1",
+        "district": district,
+        "devices": 1,
+        "unknown_devices": 0,
+        "readings_per_s": 3.0,
+        "last_message": now,
+        "spooled": 0,
+        "undetected": 0,
+        "quarantined": 0,
+        "store_ok": True,
+        "alarms_ok": True,
+        "detectors_off": [],
+    }
+    spool = Spool(settings.spool_of(district))
+    spool.beat(Status(**{**known, **found}))
+    spool.close()
+
+
+def test_every_district_of_ingest_is_examined_by_itself(tmp_path: Path):
+    settings = settings_in(
+        tmp_path, "[ingest]\ndistricts = ['hewan', 'nanshan', 'xishan']\n[city]\ndistrict = 'hewan'\n"
+    )
+    beat(settings, "hewan")
+    beat(settings, "nanshan", store_ok=False, unaccounted=2)
+
+    found = [finding for finding in examine(lambda: settings) if finding.subject in {"ingest", "ledger"}]
+
+    assert [(finding.verdict, finding.found.split(":")[0]) for finding in found] == [
+        (Verdict.GOOD, "hewan"),
+        (Verdict.GOOD, "hewan"),
+        (Verdict.BAD, "nanshan"),
+        (Verdict.BAD, "nanshan"),
+        (Verdict.BAD, "xishan"),
+    ]
+    assert "store does not answer" in found[2].found
+    assert "2 unaccounted for" in found[3].found
+    assert "never run" in found[4].found
+
+
+def test_a_city_without_a_dead_mans_signal_is_warned_of_and_the_demo_is_not(tmp_path: Path):
+    demo, city = settings_in(tmp_path), settings_in(tmp_path, "[monitor]\nmetrics = '127.0.0.1:1'\n")
+    assert not [finding for finding in examine(lambda: demo) if finding.subject in {"dead man", "metrics"}]
+    found = {finding.subject: finding.verdict for finding in examine(lambda: city)}
+    assert found["metrics"] is Verdict.BAD
+    real = load(tmp_path / "chengmai.toml", {"mqtt": {"embedded": False}})
+    assert {finding.subject: finding.verdict for finding in examine(lambda: real)}["dead man"] is Verdict.WARNING
