@@ -15,11 +15,8 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-import os
 import shutil
-import signal
 import socket
-import sqlite3
 import statistics
 import subprocess
 import sys

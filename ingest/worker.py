@@ -13,11 +13,13 @@ what waits.
 
 from __future__ import annotations
 
+import gc
 import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -180,16 +182,18 @@ class Worker:
                 version = self._registry.version()
                 if version == self._version:
                     return
-                devices = list(self._registry.each(self._district))
+                with _uncollected():
+                    devices = list(self._registry.each(self._district))
             except (UnavailableError, BusyError) as error:
                 if self._version < 0:
                     raise
                 logger.warning("registry_unavailable", error=str(error))
                 return
+            with _uncollected():
+                self._admission = Admission(devices, future=self._limits.future, history=self._limits.history)
+                self._quality = GrossRange(devices)
+                self._changed = self._pipeline(devices)
             self._devices = devices
-            self._admission = Admission(devices, future=self._limits.future, history=self._limits.history)
-            self._quality = GrossRange(devices)
-            self._changed = self._pipeline(devices)
             self._version = version
             self._connection.subscribe(self._filters())
             logger.info("registry_loaded", version=version, devices=len(devices))
@@ -373,6 +377,17 @@ class Worker:
             return 0.0
         speed = self._clock.speed if isinstance(self._clock, ScaledClock) else 1.0
         return max(0.0, to_ms(self._clock.now()) - oldest) / 1000 / speed
+
+
+@contextmanager
+def _uncollected() -> Generator[None]:
+    """Keep the garbage collector off what is made here: a million devices, which it would look at again and again."""
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 __all__ = ["Limits", "Worker"]
