@@ -92,6 +92,7 @@ class Leaseholder:
         self._districts = list(districts)
         self._duties: dict[str, _Duty] = {}
         self._not_before_s: dict[str, float] = {}
+        self._drain_after_s: dict[str, float] = {}
         self._locked_s: dict[str, float] = {}
         self._spool_ids: dict[str, str] = {}
 
@@ -235,9 +236,9 @@ class Leaseholder:
         for district in self._districts:
             lease, path = self._leases.lease(district), self._premises.spool(district)
             elsewhere = lease is not None and lease.worker and lease.spool != self._spool_id(district)
-            if district in self._duties or not elsewhere or now_s < self._not_before_s.get(district, 0.0):
+            if district in self._duties or not elsewhere or now_s < self._drain_after_s.get(district, 0.0):
                 continue
-            self._not_before_s[district] = now_s + AGAIN_S
+            self._drain_after_s[district] = now_s + AGAIN_S
             if path.is_file():
                 self._drain_one(district, path)
 

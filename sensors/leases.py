@@ -8,6 +8,7 @@ skew rate"). Each change of owner raises the lease's epoch, and whoever writes u
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -91,9 +92,14 @@ class Leases:
         return lost
 
     def share(self, districts: int) -> int:
-        """Return how many of so many districts are this worker's part: as even as can be, first names first."""
+        """Return how many of so many districts are this worker's part: as even as can be.
+
+        What cannot be even goes to those who have most already, so that who joins moves no more than it must.
+        """
         whole, rest = divmod(districts, len(self._living))
-        return whole + (self._living.index(self.worker) < rest)
+        has = Counter(lease.worker for lease in self._leases.values())
+        order = sorted(self._living, key=lambda worker: (-has[worker], worker))
+        return whole + (order.index(self.worker) < rest)
 
     def lease(self, district: str) -> Lease | None:
         """Return the lease of a district as the last `beat` saw it; None where nobody ever had it."""
@@ -182,7 +188,7 @@ class Leases:
             for worker, beat in beats.items()
             if worker != self.worker
         }
-        self._living = sorted([self.worker, *(worker for worker, still in still_s.items() if still < TTL_S)])
+        self._living = [self.worker, *(worker for worker, still in still_s.items() if still < TTL_S)]
         self._leases = {lease.district: lease for lease in found}
         self._dead = {
             lease.district
