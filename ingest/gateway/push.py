@@ -47,8 +47,8 @@ class Pushed(msgspec.Struct):
     """One message: `data` or `senml`, as it stands in the body."""
 
     device: str
-    data: msgspec.Raw | None = None
-    senml: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
+    senml: msgspec.Raw = msgspec.Raw(b"")
 
 
 class Push(msgspec.Struct):
@@ -134,13 +134,13 @@ class Pushing:
             return Result(one.device, error=code, message=str(error))
 
     async def _receipt(self, one: Pushed) -> Receipt:
-        if (one.data is None) == (one.senml is None):
+        native, pack = bytes(one.data), bytes(one.senml)
+        if bool(native) == bool(pack):
             raise RefusedError("data and senml are both given, or both missing", expected="one of them", code="E_FIELD")
-        channel, raw = (Channel.DATA, one.data) if one.data is not None else (Channel.SENML, one.senml)
+        channel, payload = (Channel.DATA, native) if native else (Channel.SENML, pack)
         topic = self._doorkeeper.topic(one.device, channel)
-        if topic is None or raw is None:
+        if topic is None:
             raise RefusedError(f"device {one.device[:64]} is not in the registry", code="E_DEVICE")
-        payload = bytes(raw)
         try:
             message = self._decoders[channel].decode(str(topic), payload)
         except RefusedError:

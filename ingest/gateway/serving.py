@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import uvicorn
 from ingest.gateway.doorkeeper import Doorkeeper
 from ingest.gateway.hj212 import Hj212Door
 from ingest.gateway.push import Pushing
-from ingest.gateway.relay import Relay
+from ingest.gateway.relay import ANSWER_S, Relay
 from ingest.mqtt import Address
 from sensors.clock import Clock
 from twin.errors import BusyError, InputError, UnavailableError
@@ -48,36 +48,51 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(doors: Doors, address: Address, doorkeeper: Doorkeeper, clock: Clock, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set; BusyError for a port that is taken, UnavailableError for a registry that is away."""
+async def serve(
+    doors: Doors,
+    address: Address,
+    doorkeeper: Doorkeeper,
+    clock: Clock,
+    stop: asyncio.Event,
+    *,
+    answer_s: float = ANSWER_S,
+) -> None:
+    """Serve until `stop` is set; `answer_s` is how long a receipt may take.
+
+    BusyError for a port that is taken, InputError for a certificate, UnavailableError for a registry that is away.
+    """
     await asyncio.to_thread(doorkeeper.step)
     relay = Relay(address)
-    relay.start()
-    stations = Hj212Door(relay, doorkeeper)
-    listening = None if doors.hj212 is None else await _listen(stations, *doors.hj212)
-    web, bound = (None, None) if doors.http is None else _web(doors, doors.http, Pushing(relay, doorkeeper, clock))
-    rounds = asyncio.create_task(_rounds(doorkeeper))
-    serving = None if web is None or bound is None else asyncio.create_task(web.serve([bound]))
-    try:
-        logger.info("gateway_open", hj212=doors.hj212, http=doors.http, tls=doors.certificate is not None)
+    async with AsyncExitStack() as parts:
         stopping = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait(
-            [task for task in (stopping, rounds, serving) if task], return_when=asyncio.FIRST_COMPLETED
-        )
+        tasks: list[asyncio.Task[None]] = []
+        parts.push_async_callback(_last_round, doorkeeper)
+        parts.push_async_callback(relay.close)
+        if doors.hj212 is not None:
+            stations = Hj212Door(relay, doorkeeper, answer_s=answer_s)
+            listening = await _listen(stations, *doors.hj212)
+            parts.callback(stations.close)
+            parts.callback(listening.close)
+        if doors.http is not None:
+            web = _web(doors, Pushing(relay, doorkeeper, clock, answer_s=answer_s))
+            serving = asyncio.create_task(web.serve([_bound(*doors.http)]))
+            tasks.append(serving)
+            parts.push_async_callback(_end, web, serving)
+        rounds = asyncio.create_task(_rounds(doorkeeper))
+        tasks.append(rounds)
+        parts.callback(rounds.cancel)
+        relay.start()
+        logger.info("gateway_open", hj212=doors.hj212, http=doors.http, tls=doors.certificate is not None)
+        await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        for task in done - {stopping}:
+        for task in [task for task in tasks if task.done()]:
             task.result()  # raises what made it end
             raise UnavailableError("ended by itself", where="gateway", expected="to serve until it is told to stop")
-    finally:
-        if listening is not None:
-            listening.close()
-        stations.close()
-        if web is not None and serving is not None:
-            web.should_exit = True
-            await asyncio.wait([serving], timeout=2 * GRACE_S)
-        rounds.cancel()
-        await relay.close()
-        await asyncio.to_thread(_last_round, doorkeeper)
+
+
+async def _end(web: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    web.should_exit = True
+    await asyncio.wait([serving], timeout=2 * GRACE_S)
 
 
 async def _listen(stations: Hj212Door, host: str, port: int) -> asyncio.Server:
@@ -87,8 +102,15 @@ async def _listen(stations: Hj212Door, host: str, port: int) -> asyncio.Server:
         raise _taken(host, port, error) from None
 
 
-def _web(doors: Doors, place: tuple[str, int], pushing: Pushing) -> tuple[uvicorn.Server, socket.socket]:
-    """Return the web server and the socket it is to listen at; InputError for a certificate that cannot be used."""
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise _taken(host, port, error) from None
+
+
+def _web(doors: Doors, pushing: Pushing) -> uvicorn.Server:
+    """Return the web server; InputError for a certificate that cannot be used."""
     config = uvicorn.Config(
         pushing.application(),
         log_level="warning",
@@ -104,11 +126,7 @@ def _web(doors: Doors, place: tuple[str, int], pushing: Pushing) -> tuple[uvicor
         config.load()
     except OSError as error:
         raise InputError(str(error), where=str(doors.certificate), expected="a certificate and its key, PEM") from None
-    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
-    try:
-        return _Server(config), socket.create_server(place, family=family)
-    except OSError as error:
-        raise _taken(*place, error) from None
+    return _Server(config)
 
 
 def _taken(host: str, port: int, error: OSError) -> BusyError:
@@ -121,9 +139,9 @@ async def _rounds(doorkeeper: Doorkeeper) -> None:
         await asyncio.to_thread(doorkeeper.step)
 
 
-def _last_round(doorkeeper: Doorkeeper) -> None:
+async def _last_round(doorkeeper: Doorkeeper) -> None:
     try:
-        doorkeeper.step()
+        await asyncio.to_thread(doorkeeper.step)
     except (UnavailableError, BusyError) as error:
         logger.warning("gateway_last_round_missed", error=str(error))
 
