@@ -11,6 +11,7 @@ need mosquitto_pub mosquitto-clients
 need victoria-metrics victoria-metrics
 need influxd influxdb
 need strace strace
+need haproxy haproxy
 [ -d /usr/share/fonts/opentype/noto ] || packages="$packages fonts-noto-cjk"
 [ -z "$packages" ] && exit 0
 
