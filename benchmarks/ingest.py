@@ -204,7 +204,7 @@ def durable(city: City, port: int, messages: int, start: int) -> dict[str, float
     publisher.wait(TIMEOUT_S)
     until(lambda: not city.spooled(), "the store")
     batches = max(messages // 10, DEVICES)
-    publisher = publish(port, district, 1_000_000, batches, BATCH, start=start - 1_000_000 * BATCH * 1000)
+    publisher = publish(port, district, 1_000_000, batches, BATCH, start=start + 3_600_000)
     begun_s = time.monotonic()
     spooled = rate_of(city.received, batches * BATCH)
     until(lambda: not city.spooled(), "the store")
@@ -294,7 +294,7 @@ def main() -> None:
     parser.add_argument("--memory-minutes", type=float, default=0.25)
     parser.add_argument("--folder", type=Path, help="where the files are written, for other file systems")
     arguments = parser.parse_args()
-    start = to_ms(datetime.now(UTC) - timedelta(days=200))
+    start = to_ms(datetime.now(UTC) - timedelta(minutes=100))  # live still
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
         with broker(folder) as port:

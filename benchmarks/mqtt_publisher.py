@@ -3,11 +3,13 @@
     python benchmarks/mqtt_publisher.py PORT DISTRICT DEVICES FIRST_SEQ MESSAGES READINGS START_MS [MESSAGES_PER_S]
 
 Message n is of device n modulo DEVICES; its seq counts from FIRST_SEQ, its readings (of the point ``pressure``) are a
-second apart, and the messages of a device follow one another from START_MS on. With a rate the readings are of now.
+tenth of a second apart, and the messages of a device follow one another from START_MS on. With a rate, readings are of
+now.
 """
 
 from __future__ import annotations
 
+import itertools
 import socket
 import struct
 import sys
@@ -15,19 +17,20 @@ import time
 from collections.abc import Iterator
 
 IN_FLIGHT = 1000
+STEP_MS = 100
 CHUNK = 50
 
 
 def main() -> None:
-    port, devices, first, messages, readings, start = (int(sys.argv[at]) for at in (1, 3, 4, 5, 6, 7))
-    district = sys.argv[2]
-    rate = float(sys.argv[8]) if len(sys.argv) > 8 else 0.0
+    port, devices, first, messages = (int(sys.argv[at]) for at in (1, 3, 4, 5))
+    district, rate = sys.argv[2], float(sys.argv[8]) if len(sys.argv) > 8 else 0.0
     connection = socket.create_connection(("127.0.0.1", port), 10)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.sendall(_packet(0x10, _text("MQTT") + b"\x04\x02\x00\x3c" + _text(f"bench-{district}-{first}")))
     _receive(connection, 4)
     unacknowledged, begun_s = 0, time.monotonic()
-    packets = _packets(district, devices, first, messages, readings, 0 if rate else start)
+    payloads = _payloads(devices, first, int(sys.argv[6]), 0 if rate else int(sys.argv[7]))
+    packets = (_publish(district, device, number, payload) for number, (device, payload) in enumerate(payloads))
     for number in range(0, messages, CHUNK):
         if rate:
             time.sleep(max(0.0, begun_s + number / rate - time.monotonic()))
@@ -41,19 +44,22 @@ def main() -> None:
     connection.sendall(b"\xe0\x00")
 
 
-def _packets(
-    district: str, devices: int, first: int, messages: int, readings: int, start: int
-) -> Iterator[bytes]:
-    for number in range(messages):
-        device, seq = number % devices, first + number // devices
-        at = start + seq * readings * 1000 if start else time.time_ns() // 1_000_000
+def _payloads(devices: int, first: int, readings: int, start: int) -> Iterator[tuple[int, bytes]]:
+    for number in itertools.count():
+        of_device = number // devices
+        at = start + of_device * readings * STEP_MS if start else time.time_ns() // 1_000_000
+        head = f'{{"v":1,"boot":1,"seq":{first + of_device},'
         if readings == 1:
-            body = '{"v":1,"boot":1,"seq":%d,"ts":%d,"m":{"pressure":{"v":0.3}}}' % (seq, at)
+            body = f'{head}"ts":{at},"m":{{"pressure":{{"v":0.3}}}}}}'
         else:
-            rows = ",".join('[%d,{"pressure":{"v":0.3}}]' % (at + 1000 * row) for row in range(readings))
-            body = '{"v":1,"boot":1,"seq":%d,"r":[%s]}' % (seq, rows)
-        topic = _text(f"cim/v1/{district}/water/{district}-{device:04}/data")
-        yield _packet(0x32, topic + struct.pack("!H", number % 65535 + 1) + body.encode())
+            rows = ",".join(f'[{at + STEP_MS * row},{{"pressure":{{"v":0.3}}}}]' for row in range(readings))
+            body = f'{head}"r":[{rows}]}}'
+        yield number % devices, body.encode()
+
+
+def _publish(district: str, device: int, number: int, payload: bytes) -> bytes:
+    topic = _text(f"cim/v1/{district}/water/{district}-{device:04}/data")
+    return _packet(0x32, topic + struct.pack("!H", number % 65535 + 1) + payload)
 
 
 def _packet(kind: int, rest: bytes) -> bytes:

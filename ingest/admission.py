@@ -17,6 +17,10 @@ from sensors.reading import Quality
 from twin.asset import System
 from twin.errors import RefusedError
 
+LIVE, LIVE_INTERVALS = timedelta(hours=2), 3
+"""A reading older than this, and than so many of its device's intervals, is history whatever its message says: it
+comes too late for an alarm."""
+
 
 @dataclass(slots=True)
 class Columns:
@@ -58,15 +62,19 @@ class _Kind:
     system: System
     columns: dict[str, _Column]
     per_s: float
+    live_ms: float
 
 
 class Admission:
     """Checks messages against the registry as it was when this was made, and against the city's clock.
 
-    Of `devices` it keeps about 300 bytes each, and they may stream.
+    Of `devices` it keeps about 300 bytes each, and they may stream. `live` is how old a reading may be and still be
+    live (`LIVE_INTERVALS` of its device's intervals, if that is longer); None: any age.
     """
 
-    def __init__(self, devices: Iterable[Device], *, future: timedelta, history: timedelta) -> None:
+    def __init__(
+        self, devices: Iterable[Device], *, future: timedelta, history: timedelta, live: timedelta | None = LIVE
+    ) -> None:
         self._future_ms = round(future.total_seconds() * 1000)
         self._history_ms = round(history.total_seconds() * 1000)
         self._devices: dict[str, tuple[_Kind, tuple[int, ...]]] = {}
@@ -77,7 +85,7 @@ class Admission:
                 continue
             points = tuple((point.name, point.quantity, point.unit, point.code) for point in device.points)
             key = (device.district, device.system, device.interval, points)
-            kind = kinds.get(key) or kinds.setdefault(key, _kind(device))
+            kind = kinds.get(key) or kinds.setdefault(key, _kind(device, live))
             self._devices[device.id] = kind, tuple([point.series for point in device.points])
             if device.address:
                 self._addresses[device.address] = device.id
@@ -122,13 +130,13 @@ class Admission:
         """Append the readings that are taken to `into`, in SI, and return why the others are not.
 
         `device` comes from `find`, and has passed `refusal`; `now` is the city's time in ms. A reading without a time
-        gets it, and is flagged SUSPECT.
+        gets it, and is flagged SUSPECT, as is one that comes too late to be live though its message does not say so.
         """
         kind, series = self._devices[device]
         columns = kind.columns
         refused: list[Refusal] = []
         earliest, latest = now - self._history_ms, now + self._future_ms
-        before = len(into.series)
+        oldest_live = now - kind.live_ms
         for place, time, name, value, unit, quality in message.measurements:
             column = columns.get(name)
             moment = now if time is None else time
@@ -149,8 +157,9 @@ class Admission:
             into.series.append(series[column.position])
             into.time.append(moment)
             into.value.append(si)
-            into.quality.append(_GOOD if quality == 0 and time is not None else _SUSPECT)
-        into.history += [message.history] * (len(into.series) - before)
+            in_time = moment >= oldest_live or message.history
+            into.quality.append(_GOOD if quality == 0 and time is not None and in_time else _SUSPECT)
+            into.history.append(message.history or not in_time)
         return refused
 
     def series(self, device: str, point: str) -> int | None:
@@ -171,10 +180,12 @@ class Admission:
         }
 
 
-def _kind(device: Device) -> _Kind:
+def _kind(device: Device, live: timedelta | None) -> _Kind:
     columns = {point.name: _column(position, point) for position, point in enumerate(device.points)}
     columns |= {point.code: columns[point.name] for point in device.points if point.code}
-    return _Kind(device.district, device.system, columns, len(device.points) / device.interval.total_seconds())
+    per_s = len(device.points) / device.interval.total_seconds()
+    live_s = math.inf if live is None else max(live, LIVE_INTERVALS * device.interval).total_seconds()
+    return _Kind(device.district, device.system, columns, per_s, 1000 * live_s)
 
 
 def _column(position: int, point: Point) -> _Column:

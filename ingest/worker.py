@@ -18,7 +18,7 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from ingest import sparkplug_host
-from ingest.admission import Admission
+from ingest.admission import LIVE, Admission
 from ingest.auditing import LedgerAudit
 from ingest.detecting import DetectionForwarder
 from ingest.device_desk import DeviceDesk
@@ -109,7 +109,7 @@ class Worker:
         self._lock = threading.Lock()
         self._version = -1
         self._devices: list[Device] = []
-        self._admission = Admission((), future=self._limits.future, history=self._limits.history)
+        self._admission = self._admit(())
         self._quality = GrossRange(())
         self._changed: Pipeline | None = None
         self._failure: Exception | None = None
@@ -190,13 +190,23 @@ class Worker:
                 logger.warning("registry_unavailable", error=str(error))
                 return
             with _uncollected():
-                self._admission = Admission(devices, future=self._limits.future, history=self._limits.history)
+                self._admission = self._admit(devices)
                 self._quality = GrossRange(devices)
                 self._changed = self._pipeline(devices)
             self._devices = devices
             self._version = version
             self._connection.subscribe(self._filters())
             logger.info("registry_loaded", version=version, devices=len(devices))
+
+    def _admit(self, devices: Iterable[Device]) -> Admission:
+        """Return what admits `devices`; in a recording, which moves by rounds, nothing is too late to be live."""
+        live = LIVE * max(1.0, self._clock.speed / 60) if isinstance(self._clock, ScaledClock) else LIVE
+        return Admission(
+            devices,
+            future=self._limits.future,
+            history=self._limits.history,
+            live=None if self._recording else live,
+        )
 
     def _connect(self, address: Address) -> Connection:
         return Connection(

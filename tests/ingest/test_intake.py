@@ -23,6 +23,7 @@ from ingest.spool import Quarantined, Spool
 from ingest.store.checks import START
 from sensors.clock import ManualClock, from_ms
 from sensors.device import Point
+from sensors.reading import Quality
 from twin.errors import UnavailableError
 
 from .conftest import DISTRICT, pressure_device
@@ -292,3 +293,19 @@ def test_a_nearly_full_disk_takes_nothing_in_and_goes_on_when_there_is_room(spoo
     monkeypatch.undo()
     intake.take([message(1)])
     assert spool.ledger().spooled == 1
+
+
+def test_a_reading_that_comes_days_late_is_history_whatever_its_message_says(spool, intake):
+    week_ms = 7 * 24 * 3600 * 1000
+    intake.take([message(1), message(2, ts=START - week_ms), message(3, ts=START - week_ms, hist=True)])
+    (spooled,) = spool.batches(0)
+    assert spooled.batch.history.tolist() == [False, True, True]
+    assert spooled.batch.quality.tolist() == [Quality.GOOD, Quality.SUSPECT, Quality.GOOD]
+
+
+def test_what_a_device_that_reports_once_a_day_sends_of_that_day_is_live(spool, intake):
+    daily = replace(pressure_device("WP-1"), interval=timedelta(days=1))
+    intake.admission = new_admission(daily)
+    intake.take([message(1, ts=START - 23 * 3_600_000)])
+    (spooled,) = spool.batches(0)
+    assert spooled.batch.history.tolist() == [False]
