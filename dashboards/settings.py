@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.sources import EnvSettingsSource
 
 from sensors.clock import Clock, ScaledClock, SystemClock
-from twin.errors import SettingsError
+from twin.errors import SettingsError, without_secrets
 
 PREFIX = "CHENGMAI_"
 
@@ -313,7 +313,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
 
 
 def in_force(settings: Settings) -> list[Setting]:
-    """Return every setting with its value and where it comes from, in the order of the sections."""
+    """Return every setting with its value (secrets masked) and where it comes from, in the order of the sections."""
     rows: list[Setting] = []
     for name in Settings.model_fields:
         section: BaseModel = getattr(settings, name)
@@ -324,7 +324,7 @@ def in_force(settings: Settings) -> list[Setting]:
             rows.append(
                 Setting(
                     dotted,
-                    "" if shown is None else str(shown),
+                    "" if shown is None else without_secrets(str(shown)),
                     settings.origin(dotted),
                     field.description or "",
                 )
@@ -350,6 +350,15 @@ def _known_keys() -> Iterator[tuple[str, str]]:
         assert issubclass(section, BaseModel)
         for key in section.model_fields:
             yield name, key
+
+
+_SECRETS = {
+    f"{name}.{key}"
+    for name, section in Settings.model_fields.items()
+    if isinstance(section.annotation, type) and issubclass(section.annotation, BaseModel)
+    for key, field in section.annotation.model_fields.items()
+    if field.annotation is SecretStr
+}
 
 
 def _toml(path: Path) -> Mapping[str, Any]:
@@ -391,7 +400,8 @@ def _setting_error(error: ValidationError, origins: Mapping[str, str]) -> Settin
         keys = {f"{s}.{k}" for s, k in _known_keys()}
         sections = set(Settings.model_fields)
         return SettingsError("no such setting", where=where, expected=_nearest(key, keys if "." in key else sections))
-    return SettingsError(f"{first['input']!r} does not fit", where=where, expected=first["msg"])
+    said = "what it is set to" if key in _SECRETS else repr(first["input"])
+    return SettingsError(f"{said} does not fit", where=where, expected=first["msg"])
 
 
 def _check(settings: Settings, origins: Mapping[str, str]) -> None:

@@ -17,21 +17,35 @@ Each error says what is wrong, where, and what was expected; `str()` of it is th
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+_PASSWORD = re.compile(r"(://[^/?#\s:@]*):\S*@")
+_TOKEN = re.compile(r"([?&](?:token|password|secret|api_?key|u|p)=)[^&\s]+", re.IGNORECASE)
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with the passwords and tokens of the URLs in it masked: what a message or a log may say.
+
+    >>> without_secrets("postgresql://city:s3c/r@t@db/ops does not answer; http://store/write?db=x&token=abc")
+    'postgresql://city:***@db/ops does not answer; http://store/write?db=x&token=***'
+    """
+    return _TOKEN.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
 
 
 class ChengmaiError(Exception):
     """Something that a person has to be told: what is wrong, where, and what was expected.
 
-    `code` is stable and machine-readable, and goes into receipts; `where` is a file, topic, id or setting.
+    `code` is stable and machine-readable, and goes into receipts; `where` is a file, topic, id or setting. Secrets of
+    URLs are masked, wherever they stand.
     """
 
     default_code: ClassVar[str] = "E_ERROR"
 
     def __init__(self, what: str, *, where: str = "", expected: str = "", code: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.where = where
+        super().__init__(without_secrets(what))
+        self.what = without_secrets(what)
+        self.where = without_secrets(where)
         self.expected = expected
         self.code = code or self.default_code
 
