@@ -27,8 +27,8 @@ LOOK_S = 1.0
 PATIENCE_S = 15.0
 """What has not appeared so long after it was written is missing; VictoriaMetrics shows even new series within 10 s."""
 
-REWRITES = 3
-"""So often a missing reading is written again before it may be refused."""
+REFUSALS = 3
+"""A reading that was written, and not kept while others written later were, so often and once more, is refused."""
 
 MOST_WAITING = 500_000
 """Readings that wait for their audit at most (some 15 MB); the others stay in the spool."""
@@ -49,6 +49,7 @@ class Given:
     written_s: float
     look_s: float
     rewrites: int = 0
+    refusals: int = 0
     rejected: list[Rejected] = field(default_factory=list[Rejected])
 
 
@@ -62,7 +63,7 @@ class ReadBack:
         self._store = store
         self._seconds = seconds
         self._given: deque[Given] = deque()
-        self._found_s = -np.inf
+        self._kept_s = -np.inf
 
     @property
     def waiting(self) -> int:
@@ -101,13 +102,15 @@ class ReadBack:
         held = self._store.held(given.batch.take(given.open))
         now_s = self._seconds()
         if held.any():
-            self._found_s = now_s
+            self._kept_s = max(self._kept_s, given.written_s)
         given.open = given.open[~held]
         given.look_s = now_s + LOOK_S
         if not len(given.open) or now_s - given.written_s < PATIENCE_S:
             return
-        if given.rewrites >= REWRITES and self._found_s > given.written_s:
-            reason = f"answered well for {given.rewrites + 1} times and never found in the store, as others are"
+        if self._kept_s >= given.written_s:
+            given.refusals += 1
+        if given.refusals > REFUSALS:
+            reason = f"the store answered well {given.rewrites + 1} times and does not have it"
             given.rejected += [Rejected(int(at), reason) for at in given.open]
             given.open = given.open[:0]
             return

@@ -118,11 +118,11 @@ class StoreForwarder:
             (int(at), "E_CONFLICT", f"time {batch.time[at]} holds another value than {batch.value[at]:g} (SI)")
             for at in written.conflicts
         ]
-        reasons += [(one.position, "E_STORE", f"the store refuses it: {one.reason}") for one in rejected]
+        reasons += [(one.position, "E_STORE", one.reason) for one in rejected]
         for at, code, reason in reasons:
             name = names.get(int(batch.series[at]), f"series {batch.series[at]}")
-            payload = msgspec.json.encode({"ts": int(batch.time[at]), "v": float(batch.value[at])})
-            yield Quarantined(batch.now, name, payload, code, reason)
+            kept = {"ts": int(batch.time[at]), "v": float(batch.value[at]), "q": int(batch.quality[at])}
+            yield Quarantined(batch.now, name, msgspec.json.encode(kept), code, reason)
 
     def _rest(self, stop: threading.Event) -> None:
         """Wait for something to do: the spool tells of new batches, an audit comes due by itself."""

@@ -140,8 +140,9 @@ class InfluxStore(LineStore):
     def _rows(self, series: Sequence[int], first: int, last: int) -> Rows:
         return self._pivoted(f"{self._source(first, last)}{_only(series)}")
 
-    def _last(self, since: int | None) -> Rows:
-        return self._pivoted(f"{self._source(since or 0, _EVERYTHING)} |> last()")
+    def _last(self, since: int | None, series: Sequence[int] | None) -> Rows:
+        some = "" if series is None else _only(series)
+        return self._pivoted(f"{self._source(since or 0, _EVERYTHING)}{some} |> last()")
 
     def _buckets(self, series: Sequence[int], first: int, last: int, step: int) -> list[tuple[Any, ...]]:
         source = f'{self._source(first, last)}{_only(series)} |> filter(fn: (r) => r._field == "value")'

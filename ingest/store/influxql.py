@@ -25,6 +25,8 @@ from twin.errors import SettingsError, UnavailableError
 logger = structlog.get_logger()
 
 _SERIES = '"series"'  # a word of InfluxQL, hence in quotes
+_TWO_DAYS_S, _HALF_YEAR_S = 2 * 86_400, 180 * 86_400
+# "Manage your database using InfluxQL", shard group duration: what the server would choose itself for a new policy
 _BY_SERIES = f"GROUP BY {_SERIES}"
 
 
@@ -72,7 +74,8 @@ class InfluxQLStore(LineStore):
         if self._is_set_up:
             return
         seconds = 0 if retention.readings is None else round(retention.readings / timedelta(seconds=1))
-        duration = f"{seconds}s" if seconds else "INF"
+        group = "7d" if not seconds or seconds > _HALF_YEAR_S else "1d" if seconds >= _TWO_DAYS_S else "1h"
+        duration = f"{seconds}s SHARD DURATION {group}" if seconds else f"INF SHARD DURATION {group}"
         self._ask(f'CREATE DATABASE "{self._database}"')  # no error where there is one
         policies = self._ask(f'SHOW RETENTION POLICIES ON "{self._database}"')
         rows = [row for table in policies for row in table.values]  # name, duration, groups, replicas, default
@@ -89,8 +92,10 @@ class InfluxQLStore(LineStore):
         where = f"time >= {first}ms AND time < {last}ms AND ({_only(series)})"
         return _joined(self._ask(f"SELECT value, quality FROM reading WHERE {where} {_BY_SERIES}"))  # noqa: S608  # numbers only
 
-    def _last(self, since: int | None) -> Rows:
-        where = "" if since is None else f"WHERE time >= {since}ms "
+    def _last(self, since: int | None, series: Sequence[int] | None) -> Rows:
+        limits = [] if since is None else [f"time >= {since}ms"]
+        limits += [] if series is None else [f"({_only(series)})"]
+        where = f"WHERE {' AND '.join(limits)} " if limits else ""
         return _joined(self._ask(f"SELECT last(value), quality FROM reading {where}{_BY_SERIES}"))  # noqa: S608  # as above
 
     def _buckets(self, series: Sequence[int], first: int, last: int, step: int) -> list[tuple[Any, ...]]:

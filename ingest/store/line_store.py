@@ -59,8 +59,7 @@ class LineStore(ABC):
         with self._lock:
             if self._retention is not None:
                 self._set_up(self._retention)
-            if self._looked[-1] == -math.inf:
-                self._look(len(LOOKS) - 1)
+            self._ask_for(batch)
         inside, rejected = within(self._retention or Retention(), batch)
         taken, refused = self._admitted(batch.take(inside))
         rejected += [Rejected(int(inside[at]), reason) for at, reason in refused]
@@ -113,8 +112,8 @@ class LineStore(ABC):
         """Return (series, bucket's beginning in ms, min, mean, max, count) of the buckets that hold readings."""
 
     @abstractmethod
-    def _last(self, since: int | None) -> Rows:
-        """Return the newest reading of each series that has one since `since` (ms), or ever."""
+    def _last(self, since: int | None, series: Sequence[int] | None) -> Rows:
+        """Return the newest reading of each of `series`, or of all, that has one since `since` (ms), or ever."""
 
     def _admitted(self, batch: Batch) -> tuple[NDArray[np.intp], list[tuple[int, str]]]:
         """Return the positions of what the server would take, and those of what it would not, with why."""
@@ -136,13 +135,21 @@ class LineStore(ABC):
         with self._lock:
             self._newest.note(Rows(kept.series, kept.time, kept.value, kept.quality))
 
+    def _ask_for(self, batch: Batch) -> None:
+        """Ask for the newest readings of series that were never written here before."""
+        unasked = self._newest.unasked(batch.series).tolist()
+        for first in range(0, len(unasked), SERIES_AT_ONCE):
+            some = unasked[first : first + SERIES_AT_ONCE]
+            self._newest.note(self._last(None, some))
+            self._newest.asked(some)
+
     def _look(self, look: int) -> None:
         """Look for what others wrote, as far back as that one of `LOOKS` says."""
         reach, _ = LOOKS[look]
         now, newest = to_ms(datetime.now(UTC)), self._newest.newest
         # A recording's newest reading lies long ago, and a device's clock may run ahead.
         latest = now if newest == NEVER else min(newest, now)
-        self._newest.note(self._last(None if reach is None else latest - reach))
+        self._newest.note(self._last(None if reach is None else latest - reach, None))
         self._looked[: look + 1] = [time.monotonic()] * (look + 1)
 
     def _values(self, batch: Batch) -> NDArray[np.float64]:

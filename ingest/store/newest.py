@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,7 @@ class Newest:
         self._time = np.empty(0, np.int64)
         self._value = np.empty(0)
         self._quality = np.empty(0, np.uint8)
+        self._asked: set[int] = set()
 
     def note(self, rows: Rows) -> None:
         """Take in readings, in any order."""
@@ -64,6 +66,15 @@ class Newest:
         known = series < len(self._time)
         times[known] = self._time[series[known]]
         return times
+
+    def unasked(self, series: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return those of `series`, each once, of which nobody has said `asked` yet."""
+        names = np.unique(series)
+        return names[[name not in self._asked for name in names.tolist()]]
+
+    def asked(self, series: Iterable[int]) -> None:
+        """Note that whatever the store had of these series has been taken in."""
+        self._asked.update(series)
 
     @property
     def newest(self) -> int:

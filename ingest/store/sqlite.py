@@ -260,7 +260,8 @@ def _bucket_rows(batch: Batch, step: int) -> Iterable[tuple[Any, ...]]:
     order = np.lexsort((bucket, batch.series))
     series, bucket, value = batch.series[order], bucket[order], batch.value[order]
     first = np.flatnonzero(np.append(True, (np.diff(series) != 0) | (np.diff(bucket) != 0)))
-    low, total, high = (function.reduceat(value, first) for function in (np.minimum, np.add, np.maximum))
+    with np.errstate(over="ignore"):
+        low, total, high = (function.reduceat(value, first) for function in (np.minimum, np.add, np.maximum))
     total = np.clip(total, -_LARGEST, _LARGEST)  # two infinities would add up to a NaN, which SQLite refuses as NULL
     count = np.diff(np.append(first, len(batch)))
     return zip(*_lists(series[first], bucket[first], low, total, high, count), strict=True)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ingest.store import Retention
 from ingest.store.http import Http, server
 from ingest.store.influx import LineWriter
-from ingest.store.line_store import LineStore
+from ingest.store.line_store import SERIES_AT_ONCE, LineStore
 from ingest.store.lines import sparse_lines
 from ingest.store.newest import Rows
 from ingest.store.sifting import NEVER, same
@@ -58,6 +58,13 @@ SETTLED_MS = 60_000
 POINTS = 10_000
 """Buckets of a series in one query; the server allows 30,000 (-search.maxPointsPerTimeseries)."""
 
+REACHES_S = (3600, 86_400, 30 * 86_400, None)
+"""How far back the newest readings are searched for, one after the other: the server reads all that a window holds."""
+
+NEAR_S = 600
+"""Readings of devices whose clocks run ahead are within this: admission allows five minutes."""
+
+_NAMES = "/api/v1/label/series/values"
 _EVERYTHING_MS = 2**42
 
 
@@ -86,6 +93,10 @@ class _Samples(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     data: _Samples
+
+
+class _Names(msgspec.Struct):
+    data: list[str]
 
 
 class VictoriaStore(LineStore):
@@ -189,23 +200,41 @@ class VictoriaStore(LineStore):
     def _rows(self, series: Sequence[int], first: int, last: int) -> Rows:
         return self._exported(f'{{__name__=~"reading_(value|quality)",{_only(series)}}}', first, last)
 
-    def _last(self, since: int | None) -> Rows:
+    def _last(self, since: int | None, series: Sequence[int] | None) -> Rows:
         if since is not None:
             rows = self._exported('{__name__=~"reading_(value|quality)"}', since, _EVERYTHING_MS)
             return rows.take(np.flatnonzero(np.append(np.diff(rows.series) != 0, True)[: len(rows.series)]))
-        # The newest of all time: one sample a series instead of all of them.
+        missing = set(self._named() if series is None else series)
+        parts: list[Rows] = []
+        for reach_s in REACHES_S:
+            if not missing:
+                break
+            # Few are named, so that those alone are searched far back; of many, all are.
+            chosen = sorted(missing) if len(missing) <= SERIES_AT_ONCE else None
+            found = self._newest_within(reach_s, chosen)
+            found = found.take(np.flatnonzero(np.isin(found.series, list(missing))))
+            missing -= set(found.series.tolist())
+            parts.append(found)
+        return Rows.joined(parts)
+
+    def _named(self) -> list[int]:
+        """Return every series that the server knows of."""
+        fields = {"match[]": "reading_value", "start": "1", "end": f"{_EVERYTHING_MS // 1000}"}
+        return [int(name) for name in msgspec.json.decode(self._http.ask("POST", _NAMES, fields), type=_Names).data]
+
+    def _newest_within(self, reach_s: int | None, series: Sequence[int] | None) -> Rows:
+        """Return the newest readings of the last `reach_s` seconds, or of all time: one sample a series each."""
         now = time.time()
-        fields = {"time": f"{now + AHEAD_MS / 1000:.3f}", "nocache": "1"}
-        found: dict[str, dict[int, float]] = {}
+        at, window = (now + AHEAD_MS / 1000, round(now)) if reach_s is None else (now + NEAR_S, reach_s)
+        fields = {"time": f"{at:.3f}", "nocache": "1"}
+        some = "" if series is None else f"{{{_only(series)}}}"
+        found: list[dict[int, float]] = []
         for name, of in (("tlast", "value"), ("last", "value"), ("tlast", "quality"), ("last", "quality")):
-            query = f"{name}_over_time(reading_{of}[{round(now) + 2 * AHEAD_MS // 1000}s])"
-            answer = msgspec.json.decode(
-                self._http.ask("POST", "/api/v1/query", {**fields, "query": query}), type=_Answer
-            )
-            found[f"{name} {of}"] = {
-                int(sample.metric.series): float(sample.value[1]) for sample in answer.data.result if sample.value
-            }
-        return _newest_of(found)
+            query = f"{name}_over_time(reading_{of}{some}[{window}s])"
+            answer = self._http.ask("POST", "/api/v1/query", {**fields, "query": query})
+            samples = msgspec.json.decode(answer, type=_Answer).data.result
+            found.append({int(sample.metric.series): float(sample.value[1]) for sample in samples if sample.value})
+        return _newest_of(*found)
 
     def _buckets(self, series: Sequence[int], first: int, last: int, step: int) -> list[tuple[Any, ...]]:
         """Return whole buckets as the server adds them up, and the ends of the range out of their readings.
@@ -262,20 +291,17 @@ def _marked(rows: Rows, marks: Rows) -> Rows:
     return rows._replace(quality=quality)
 
 
-def _newest_of(found: dict[str, dict[int, float]]) -> Rows:
-    """Return the newest readings out of four answers: time (s) and value of the newest value, and of the mark."""
-    series = sorted(found["tlast value"].keys() & found["last value"].keys())
-    moments = {one: round(1000 * found["tlast value"][one]) for one in series}
-    marked = {
-        one
-        for one in series
-        if one in found["last quality"] and round(1000 * found["tlast quality"].get(one, 0)) == moments[one]
-    }
+def _newest_of(
+    times: dict[int, float], values: dict[int, float], marked: dict[int, float], marks: dict[int, float]
+) -> Rows:
+    """Return the newest readings out of four answers: times (s) and values of the newest values, and of the marks."""
+    series = sorted(times.keys() & values.keys())
+    good = int(Quality.GOOD)
     return Rows(
         np.array(series, np.int32),
-        np.array([moments[one] for one in series], np.int64),
-        np.array([found["last value"][one] for one in series], np.float64),
-        np.array([found["last quality"][one] if one in marked else Quality.GOOD for one in series], np.uint8),
+        np.array([round(1000 * times[one]) for one in series], np.int64),
+        np.array([values[one] for one in series], np.float64),
+        np.array([marks.get(one, good) if marked.get(one) == times[one] else good for one in series], np.uint8),
     )
 
 

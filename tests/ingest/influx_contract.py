@@ -46,7 +46,7 @@ class InfluxContract(ThreadingHTTPServer):
         self.largest = 50_000_000
         self.retention_s: int | None = 0
         self.requests: list[str] = []
-        self._thread = threading.Thread(target=self.serve_forever)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
         self._thread.start()
 
     @property

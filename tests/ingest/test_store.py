@@ -1,22 +1,32 @@
-"""Reading stores: each is held to the contract suite, and then to what is its own."""
+"""Reading stores: each is held to the contract suite, and to what all stores on servers share."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
+import itertools
+import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 
+import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ingest.store import ReadingStore, open_store
+from ingest.store import ReadingStore, Retention, open_store
 from ingest.store.checks import CHECKS, START, readings
-from ingest.store.influx import InfluxStore
-from ingest.store.sqlite import SqliteStore
+from ingest.store.line_store import LineStore
+from ingest.store.lines import deliver
+from ingest.store.sifting import NEVER, sift
 from sensors.clock import from_ms
-from twin.errors import InputError, SettingsError, UnavailableError
+from sensors.reading import Quality
+from twin.errors import RefusedError, SettingsError
 
 from .influx_contract import TOKEN, InfluxContract
+from .store_servers import emptied, influxdb1, victoria_metrics
+
+_NUMBERS = itertools.count()
 
 
 @pytest.fixture
@@ -26,12 +36,30 @@ def influx() -> Iterator[InfluxContract]:
     server.stop()
 
 
-@pytest.fixture(params=["sqlite", "influx"])
+@pytest.fixture(scope="module")
+def influxd(tmp_path_factory) -> Iterator[str]:
+    with influxdb1(tmp_path_factory.mktemp("influxd")) as base:
+        yield base
+
+
+@pytest.fixture(scope="module")
+def victoria(tmp_path_factory) -> Iterator[str]:
+    with victoria_metrics(tmp_path_factory.mktemp("victoria")) as base:
+        yield base
+
+
+@pytest.fixture(params=["sqlite", "influx", "influxql", "victoria"])
 def store(request, tmp_path) -> Iterator[ReadingStore]:
     if request.param == "sqlite":
         opened = open_store(f"sqlite:{tmp_path / 'readings.sqlite'}")
+    elif request.param == "influx":
+        opened = open_store(request.getfixturevalue("influx").url, TOKEN, Retention())
+    elif request.param == "influxql":
+        base = request.getfixturevalue("influxd")
+        opened = open_store(f"influxql+{base}/city{next(_NUMBERS)}", "", Retention())
+        opened._set_up(Retention())  # type: ignore[attr-defined]  # to read an empty database, there must be one
     else:
-        opened = open_store(request.getfixturevalue("influx").url, TOKEN)
+        opened = emptied(request.getfixturevalue("victoria"))
     yield opened
     opened.close()  # type: ignore[attr-defined]
 
@@ -41,91 +69,126 @@ def test_store_keeps_the_contract(store, check):
     check(store)
 
 
+def test_quality_comes_back(store):
+    batch = readings((1, 0, 1.0), (1, 1000, 2.0), (2, 0, 3.0))
+    flags = [Quality.GOOD, Quality.SUSPECT, Quality.FAIL]
+    store.write(replace(batch, quality=np.array(flags, np.uint8)))
+    assert list(store.read([1, 2], from_ms(START), from_ms(START + 2000))["quality"]) == flags
+    assert list(store.latest().quality) == [Quality.SUSPECT, Quality.FAIL]
+
+
+def test_buckets_are_those_of_the_readings_in_the_range(store):
+    rng = np.random.default_rng(7)
+    times = np.unique(rng.integers(0, 7_200_000, 500))
+    batch = readings(*((number % 3, int(after), float(rng.normal())) for number, after in enumerate(times)))
+    for part in np.array_split(rng.permutation(len(batch)), 4):
+        store.write(batch.take(part))
+    # Neither end on a whole minute, and a bucket longer than an hour among the lengths.
+    first, last = START + 61_234, START + 7_140_321
+    for step in (7_000, 60_000, 300_000, 3_600_000):
+        frame = store.read([0, 1, 2], from_ms(first), from_ms(last), timedelta(milliseconds=step))
+        inside = batch.take((batch.time >= first) & (batch.time < last))
+        by_bucket = pd.DataFrame({"series": inside.series, "at": inside.time // step * step, "value": inside.value})
+        wanted = by_bucket.groupby(["series", "at"])["value"].agg(["min", "mean", "max", "count"]).reset_index()
+        assert list(frame["series"]) == list(wanted["series"])
+        assert list(frame["time"]) == [from_ms(at) for at in wanted["at"]]
+        assert np.allclose(frame[["min", "mean", "max", "count"]], wanted[["min", "mean", "max", "count"]], rtol=1e-9)
+
+
+def test_a_second_reader_sees_what_the_first_wrote_late_and_live(influx, monkeypatch):
+    monkeypatch.setattr("ingest.store.line_store.LOOKS", ((60_000, 0.0), (None, 0.2)))
+    writer, reader = open_store(influx.url, TOKEN), open_store(influx.url, TOKEN)
+    writer.write(readings((1, 3_600_000, 1.0)))
+    assert list(reader.latest().value) == [1.0]
+    writer.write(readings((1, 3_601_000, 2.0), (2, 0, 5.0)))
+    assert list(reader.latest().value) == [2.0]  # the other's came an hour late
+    time.sleep(0.25)
+    assert list(reader.latest().value) == [2.0, 5.0]
+    assert isinstance(reader, LineStore)
+    reader.close()
+    writer.close()  # type: ignore[attr-defined]
+
+
 def test_a_store_of_unknown_kind_is_refused_by_name():
     with pytest.raises(SettingsError, match=r"no such kind of store.*influx.*sqlite"):
         open_store("mongo:somewhere")
 
 
-def test_a_file_that_is_no_store_is_refused(tmp_path):
-    path = tmp_path / "readings.sqlite"
-    path.write_text("this is no database, but long enough to be read as one\n" * 100)
-    with pytest.raises(InputError) as refused:
-        SqliteStore(f"sqlite:{path}")
-    assert refused.value.code == "E_FORMAT"
+@pytest.mark.parametrize(
+    "url",
+    [
+        "influx+http://127.0.0.1:8086/only-org",
+        "influxql+http://127.0.0.1:8086/",
+        "influxql+http://127.0.0.1:notaport/db",
+        "victoria+ftp://127.0.0.1",
+        "victoria+http://127.0.0.1:8428?read=nonsense",
+    ],
+)
+def test_an_address_that_is_none_is_refused(url):
+    with pytest.raises(SettingsError, match="expected"):
+        open_store(url)
 
 
-def test_another_process_reads_while_this_one_writes(tmp_path):
-    url = f"sqlite:{tmp_path / 'readings.sqlite'}"
-    store = SqliteStore(url)
-    store.write(readings((1, 0, 1.0)))
-    code = f"from ingest.store import open_store; print(len(open_store({url!r}).latest().series))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.split() == [b"1"]
-    store.write(readings((2, 0, 1.0)))
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.split() == [b"2"]
-    store.close()
+@pytest.mark.parametrize("kind", ["influx", "influxql", "victoria"])
+def test_a_secret_in_a_url_is_refused_and_not_repeated(kind):
+    with pytest.raises(SettingsError, match=r"store\.token") as refused:
+        open_store(f"{kind}+http://operator:geheim@127.0.0.1:8086/a/b")
+    assert "geheim" not in str(refused.value)
 
 
-def test_a_locked_file_is_unavailable_and_goes_on_afterwards(tmp_path, monkeypatch):
-    monkeypatch.setattr("ingest.store.sqlite.BUSY_TIMEOUT_S", 0.1)
-    path = tmp_path / "readings.sqlite"
-    store, other = SqliteStore(f"sqlite:{path}"), SqliteStore(f"sqlite:{path}")
-    other._writer.execute("BEGIN IMMEDIATE")
-    with pytest.raises(UnavailableError, match="locked"):
-        store.write(readings((1, 0, 1.0)))
-    other._writer.execute("ROLLBACK")
-    assert store.write(readings((1, 0, 1.0))).stored == 1
-    store.close()
-    other.close()
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.sampled_from([1.0, 2.0])), max_size=30),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.sampled_from([1.0, 2.0])), max_size=10),
+)
+def test_sifting_agrees_with_a_dictionary(before, rows):
+    known: dict[tuple[int, int], float] = {}
+    for series, after, value in before:
+        known.setdefault((series, START + after), value)
+    batch = readings(*rows) if rows else readings((0, 0, 0.0)).take(np.empty(0, np.intp))
+    newest = [max((time for at, time in known if at == series), default=NEVER) for series in batch.series]
+    asked = []
+
+    def held(late):
+        asked.extend(zip(late.series.tolist(), late.time.tolist(), strict=True))
+        return np.array([known.get(key, np.nan) for key in zip(late.series.tolist(), late.time.tolist(), strict=True)])
+
+    sifted = sift(batch, np.array(newest, np.int64), held)
+    there, fresh, conflicts = dict(known), [], []
+    for at, key in enumerate(zip(batch.series.tolist(), batch.time.tolist(), strict=True)):
+        if key not in there:
+            fresh.append(at)
+        elif there[key] != batch.value[at]:
+            conflicts.append(at)
+        there.setdefault(key, float(batch.value[at]))
+    assert list(sifted.fresh) == fresh
+    assert list(sifted.conflicts) == conflicts
+    assert sifted.duplicates == len(batch) - len(fresh) - len(conflicts)
+    assert all(time <= max(t for s, t in known if s == series) for series, time in asked)
 
 
-def test_threads_share_a_store(tmp_path):
-    store = SqliteStore(f"sqlite:{tmp_path / 'readings.sqlite'}")
-    failures: list[BaseException] = []
+@given(st.sets(st.integers(0, 199), max_size=12), st.integers(1, 60))
+def test_halving_finds_exactly_the_refused_lines(poison, at_once):
+    taken: set[str] = set()
 
-    def write(series: int) -> None:
-        try:
-            for number in range(20):
-                store.write(readings((series, number, float(number))))
-                store.latest()
-        except BaseException as error:  # noqa: BLE001  # shown by the assertion below
-            failures.append(error)
+    def send(body):
+        sent = body.decode().split("\n")
+        good = [line for line in sent if int(line) not in poison]
+        taken.update(good)
+        if len(good) < len(sent):
+            raise RefusedError("partial write: one of them", code="E_STORE")
 
-    threads = [threading.Thread(target=write, args=(series,)) for series in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
-    assert len(store.read(range(4), from_ms(START), from_ms(START + 1000))) == 80
-    store.close()
+    refused = deliver([str(number) for number in range(200)], send, at_once)
+    assert {at for at, _ in refused} == poison
+    assert len(refused) == len(poison)
+    assert taken == {str(number) for number in range(200) if number not in poison}
 
 
-def test_influx_that_refuses_is_unavailable_and_nothing_is_assumed_written(influx):
-    store = InfluxStore(influx.url, TOKEN)
-    influx.refuse = 503
-    with pytest.raises(UnavailableError, match="503"):
-        store.write(readings((1, 0, 1.0)))
-    influx.refuse = 0
-    assert store.write(readings((1, 0, 1.0))).stored == 1
-    store.close()
+def test_a_request_whose_lines_were_all_dropped_is_not_halved():
+    sent = []
 
+    def send(body):
+        sent.append(body)
+        raise RefusedError("partial write: points beyond retention policy dropped=50", code="E_STORE")
 
-def test_influx_with_a_wrong_token_says_so(influx):
-    store = InfluxStore(influx.url, "wrong")
-    with pytest.raises(UnavailableError, match="401"):
-        store.latest()
-    store.close()
-
-
-def test_newer_readings_are_written_to_influx_without_a_look_up(influx):
-    store = InfluxStore(influx.url, TOKEN)
-    store.write(readings((1, 0, 1.0)))
-    influx.requests.clear()
-    store.write(readings((1, 1000, 2.0)))
-    assert influx.requests == ["POST /api/v2/write"]
-    store.close()
-
-
-def test_an_address_that_is_no_bucket_is_refused():
-    with pytest.raises(SettingsError, match="ORG/BUCKET"):
-        InfluxStore("influx+http://127.0.0.1:8086/only-org")
+    assert len(deliver(["line"] * 50, send, 50)) == 50
+    assert len(sent) == 1
