@@ -36,9 +36,10 @@ BACK_OFF_S = (0.5, 30)
 """First and longest wait between two attempts; the first is drawn anew each time, so that clients do not return at
 once after a broker's restart (they double it, so the jitter stays)."""
 
-SUCCEEDED_S = 15
-"""A client whose session another one took over (MQTT 5, 4.13.1, reason 0x8E) waits this long before it tries again:
-a lease or a person decides who is right, not a race."""
+BRIEF_S, AFTER_BRIEF_S = 5.0, 10.0
+"""After a connection that stood so briefly, or was refused, the first wait is twice the one before, up to this: two
+clients under one id (a successor, and an owner that only seems dead) push each other out ever more slowly. Mosquitto
+2.0 does not say that it is for another one that it closes a connection (MQTT 5, 4.13.1, reason 0x8E)."""
 
 SESSION_EXPIRY_S = 7 * 24 * 3600
 """How long a broker keeps the session of a client that is away (MQTT 5, 3.1.2.11.2)."""
@@ -110,6 +111,8 @@ class Connection:
         self._published = threading.Condition()
         self._unacknowledged = 0
         self._refused = False
+        self._wait_s = _first_wait()
+        self._since_s = 0.0
         self._starter: threading.Thread | None = None
 
     @property
@@ -208,7 +211,7 @@ class Connection:
         client = _client(self.address, self.client_id, version, clean=self._clean, manual_ack=self._manual_ack)
         client.max_inflight_messages_set(1000)
         client.max_queued_messages_set(10_000)
-        client.reconnect_delay_set(_first_wait(), BACK_OFF_S[1])  # type: ignore[arg-type]  # paho takes seconds
+        client.reconnect_delay_set(self._wait_s, BACK_OFF_S[1])  # type: ignore[arg-type]  # paho takes seconds
         client.on_pre_connect = self._before_connect
         client.on_connect = self._connect
         client.on_connect_fail = self._connect_failed
@@ -242,6 +245,7 @@ class Connection:
             logger.error("broker_refuses", broker=str(self.address), client=self.client_id, reason=str(reason))
             return
         self._connections += 1
+        self._since_s = time.monotonic()
         self._say_birth()
         if self._subscribe:
             client.subscribe([(topic, 1) for topic in sorted(self._subscribe)])
@@ -265,11 +269,10 @@ class Connection:
     def _disconnect(
         self, client: Client, _userdata: Any, _flags: DisconnectFlags, reason: ReasonCode, _properties: Any
     ) -> None:
-        client.reconnect_delay_set(_first_wait(), BACK_OFF_S[1])  # type: ignore[arg-type]  # paho takes seconds
-        if reason.value == _TAKEN_OVER:
-            client.reconnect_delay_set(SUCCEEDED_S, SUCCEEDED_S)
-            self._log(logger.error, "session_taken_over", retry_s=SUCCEEDED_S)
-        elif self._connected.is_set() and not self._closing.is_set():
+        steady = self._connected.is_set() and time.monotonic() - self._since_s >= BRIEF_S
+        self._wait_s = _first_wait() if steady else min(2 * self._wait_s, AFTER_BRIEF_S)
+        client.reconnect_delay_set(self._wait_s, BACK_OFF_S[1])  # type: ignore[arg-type]  # paho takes seconds
+        if self._connected.is_set() and not self._closing.is_set():
             self._log(logger.warning, "broker_lost", reason=str(reason))
         elif not self._refused and not self._closing.is_set():
             self._log(logger.warning, "broker_unavailable", error=str(reason))
@@ -290,14 +293,12 @@ class Connection:
             self._log(logger.warning, "birth_not_sent", error=str(error))
 
     def _message(self, topic: str, payload: bytes, mid: int, qos: int, retain: bool) -> None:
-        if self._on_message is None:
-            return
         delivery = Delivery(topic, payload, mid, qos, retain, self._connections)
         will = self._will
         if will is not None and will.birth and topic == will.topic:
             self._hear_of_itself(will, delivery)
-            return
-        self._on_message(delivery)
+        elif self._on_message is not None:
+            self._on_message(delivery)
 
     def _say_death(self) -> None:
         """Publish the will before the good-bye, after which the broker would not; who has no birth does it himself."""
@@ -324,9 +325,6 @@ class Connection:
         with self._published:
             self._unacknowledged += change
             self._published.notify_all()
-
-
-_TAKEN_OVER = 0x8E
 
 
 def negotiate(address: Address, timeout_s: float) -> Version:
