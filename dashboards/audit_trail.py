@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Mapping
 
 from sqlalchemy import Engine
 
 from dashboards.settings import Settings
+from sensors.operations import connect
 from sensors.trail import AuditTrail
 
 
 def trail_of(settings: Settings, engine: Engine) -> AuditTrail:
     """Return the audit trail in the operations database behind `engine`, anchored where the settings say."""
     return AuditTrail(engine, settings.resolve(settings.operations.trail_anchor))
+
+
+def note(settings: Settings, action: str, subject: str, detail: Mapping[str, object] | None = None) -> None:
+    """Write what was just done into the trail of the settings' city, as done by who runs this process."""
+    engine = connect(settings.operations_url())
+    try:
+        trail_of(settings, engine).write(who(), action, subject, detail)
+    finally:
+        engine.dispose()
 
 
 def who() -> str:
@@ -29,4 +40,4 @@ def who() -> str:
     return f"{user} (for {asked})" if asked else user
 
 
-__all__ = ["trail_of", "who"]
+__all__ = ["note", "trail_of", "who"]

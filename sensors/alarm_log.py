@@ -19,6 +19,7 @@ from sensors.detection import Detection, DetectionKind, Key, Subject
 from sensors.device import DeviceId
 from sensors.ingest_alarm import ingest_subject
 from sensors.operations import advance, alarms, counter, devices, reading, transitions, writing
+from sensors.trail import AuditTrail
 from twin.asset import AssetId
 from twin.errors import InputError, StaleError, UnknownError
 
@@ -27,11 +28,15 @@ _CHUNK = 500
 
 
 class AlarmLog:
-    """The alarms of a city, in the operations database behind `engine` (of `operations.connect`)."""
+    """The alarms of a city, in the operations database behind `engine` (of `operations.connect`).
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    Acknowledgements go into `trail` too, where one is given: detection acknowledges nothing.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, trail: AuditTrail | None = None) -> None:
         self._engine = engine
         self._clock = clock
+        self._trail = trail
 
     def apply(self, detections: Iterable[Detection]) -> list[Alarm]:
         """Raise, clear, reopen and re-level what `detections` say, in one transaction; return the changed alarms.
@@ -106,7 +111,11 @@ class AlarmLog:
             if step is None:
                 return alarm
             changes.note(step)
-            return changes.write()[0]
+            acknowledged = changes.write()[0]
+        if self._trail is not None:
+            said = {"version": acknowledged.version, "comment": comment}
+            self._trail.write(by, "alarm.acknowledge", f"alarm {alarm_id}", said)
+        return acknowledged
 
     def get(self, alarm_id: int) -> Alarm:
         """Return one alarm; UnknownError if there is none of that id."""

@@ -87,10 +87,12 @@ def ack(
 
 
 def _log(settings: Settings) -> AlarmLog:
+    from dashboards.audit_trail import trail_of
     from sensors.alarm_log import AlarmLog
     from sensors.operations import connect
 
-    return AlarmLog(connect(settings.operations_url()), clock_of(settings))
+    engine = connect(settings.operations_url())
+    return AlarmLog(engine, clock_of(settings), trail_of(settings, engine))
 
 
 def _record(alarm: Alarm) -> dict[str, Any]:

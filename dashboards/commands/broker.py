@@ -15,6 +15,7 @@ import typer
 from dashboards.settings import settings_of
 
 if TYPE_CHECKING:
+    from ingest.broker_log import Attempt
     from sensors.credentials import Credentials
     from sensors.trail import AuditTrail
 
@@ -131,8 +132,9 @@ def certificate(
     issuer, trail = _open(ctx)
     now = issuer.clock.now()
     allowed = AT_THE_BROKER - {Role.SERVICE}
-    if not any(one.login == login and one.role in allowed and one.valid(now) for one in issuer.each()):
-        raise UnknownError("no valid login", where=login, expected="a device's or node's: chengmai credentials list")
+    found = issuer.get(login)
+    if found.role not in allowed or not found.valid(now):
+        raise UnknownError("is no valid login", where=login, expected="a device's or node's: chengmai credentials list")
     for path in (write / f"{login}.key", write / f"{login}.pem"):
         if path.exists():
             raise InputError("is there already", where=str(path), expected="a new file", code="E_FILE")
@@ -144,6 +146,61 @@ def certificate(
     write_logins(folder.resolve(), issuer)
     files = {"login": login, "certificate": str(write / f"{login}.pem"), "key": str(write / f"{login}.key")}
     typer.echo(json.dumps(files) if as_json else f"{files['certificate']}, {files['key']}")
+
+
+@app.command("watch")
+def watch(
+    ctx: typer.Context,
+    folder: Folder,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Read what is there, and stop.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Follow the broker's log: audit refused logins and denied publishes and subscriptions; keep the log short."""
+    import math
+    import time
+
+    from ingest.broker_log import Attempts, LogReader
+    from twin.errors import InputError
+
+    log = folder.resolve() / "log" / "mosquitto.log"
+    if not log.parent.is_dir():
+        raise InputError("is no broker's folder", where=str(folder), expected="one of `chengmai broker config`")
+    logins, trail = _open(ctx)
+    stop, reader, attempts = _until_told(), LogReader(log, log.with_name("read")), Attempts()
+
+    def tell(now_s: float) -> None:
+        for attempt in attempts.due(now_s):
+            if _is_ours(attempt, logins):
+                continue
+            said = {"what": attempt.what, "times": attempt.times}
+            trail.write("broker", attempt.kind.value, attempt.who, said)
+            line = {"action": attempt.kind.value, "who": attempt.who, **said}
+            typer.echo(json.dumps(line, ensure_ascii=False) if as_json else "  ".join(map(str, line.values())))
+
+    while True:
+        lines = reader.lines()
+        attempts.read(lines)
+        tell(time.monotonic())
+        if lines:
+            reader.done()
+        elif once or stop.wait(1.0):
+            break
+    tell(math.inf)  # what was counted since
+
+
+def _is_ours(attempt: Attempt, logins: Credentials) -> bool:
+    """Return whether an attempt is a service's subscription: services hear more, under ids of their own choice."""
+    from ingest.broker_log import Kind
+    from sensors.credentials import Role
+    from twin.errors import UnknownError
+
+    if attempt.kind is not Kind.SUBSCRIBE:
+        return False
+    try:
+        return logins.get(attempt.who).role is Role.SERVICE
+    except UnknownError:
+        return True
 
 
 def _broker_user() -> str:

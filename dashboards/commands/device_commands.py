@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import time
 from datetime import timedelta
@@ -32,12 +31,15 @@ def command(  # noqa: PLR0917  # Typer makes options of them
     as_json: AsJson = False,
 ) -> None:
     """Order a device to do something; the worker of its district sends it. Exit status 1 for an answer that is no."""
+    from dashboards.audit_trail import note, who
     from sensors.command_log import CommandState
 
     settings = settings_of(ctx)
     log, now = _log(settings), clock_of(settings).now()
     until = now + timedelta(seconds=expires)
-    ordered = log.order(device, name, _arguments(args), by or getpass.getuser(), until, at=now)
+    ordered = log.order(device, name, _arguments(args), by or who(), until, at=now)
+    said = {"id": ordered.id, "name": name, "args": ordered.args, "ordered_by": ordered.by}
+    note(settings, "command.order", device, said)
     give_up = time.monotonic() + min(wait, expires)
     while ordered.ok is None and time.monotonic() < give_up:
         time.sleep(_LOOK_S)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dashboards.commands import device_commands, unknown_devices
+from dashboards.commands import credentials, device_commands, unknown_devices
 from dashboards.settings import Settings, settings_of
 from twin.asset import System
 
@@ -30,12 +30,18 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Add or replace the devices listed in a file, all or none; series numbers of known points stay."""
+    import hashlib
+
+    from dashboards.audit_trail import note
     from dashboards.registration import registry_of
     from sensors.registry import read_devices
 
+    settings = settings_of(ctx)
     found = read_devices(file)
-    registry = registry_of(settings_of(ctx))
+    registry = registry_of(settings)
     registry.put(found)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    note(settings, "device.import", str(file), {"devices": len(found), "sha256": digest})
     points = sum(len(device.points) for device in found)
     receipt = {"file": str(file), "devices": len(found), "points": points, "registered": registry.count()}
     if as_json:
@@ -60,6 +66,7 @@ def add(  # noqa: PLR0917  # Typer makes options of them
     as_json: AsJson = False,
 ) -> None:
     """Register one device, at the place of the asset that it stands on."""
+    from dashboards.audit_trail import note
     from dashboards.registration import place_of, points_of, refuse_known, registry_of
     from sensors.device_list import device_of
 
@@ -82,15 +89,20 @@ def add(  # noqa: PLR0917  # Typer makes options of them
     if not replace:
         refuse_known(registry, device)
     registry.put([device_of("command line", row)])
+    note(settings, "device.add", device, row)
     tell(registry.get(device), None, as_json=as_json)
 
 
 @app.command("retire")
 def retire(ctx: typer.Context, device: Named, as_json: AsJson = False) -> None:
     """Take a device out of service: what it sends is refused (E_DEVICE); its readings and alarms stay."""
+    from dashboards.audit_trail import note
     from dashboards.registration import registry_of
 
-    tell(registry_of(settings_of(ctx)).retire(device), None, as_json=as_json)
+    settings = settings_of(ctx)
+    retired = registry_of(settings).retire(device)
+    note(settings, "device.retire", device)
+    tell(retired, None, as_json=as_json)
 
 
 @app.command("list")
@@ -146,6 +158,8 @@ app.command("adopt")(unknown_devices.adopt)
 app.command("forget")(unknown_devices.forget)
 app.command("command")(device_commands.command)
 app.command("commands")(device_commands.commands)
+app.command("credentials")(credentials.issue_to_devices)
+app.command("rotate")(credentials.rotate)
 
 
 def tell(device: Device, heard: DeviceStatus | None, *, as_json: bool) -> None:

@@ -39,6 +39,7 @@ def serve(
 def application(settings: Settings, city: Path) -> FastAPI:
     """Return the web application of these settings, on the city database at `city`."""
     from dashboards.app import Parts, build
+    from dashboards.audit_trail import trail_of
     from dashboards.city_view import CityView
     from ingest.heartbeats import Heartbeats
     from ingest.store import open_store
@@ -52,7 +53,7 @@ def application(settings: Settings, city: Path) -> FastAPI:
     return build(
         Parts(
             registry=Registry(engine),
-            alarms=AlarmLog(engine, clock),
+            alarms=AlarmLog(engine, clock, trail_of(settings, engine)),
             store=open_store(settings.store_url(), settings.store_token()),
             heartbeats=Heartbeats({district: settings.spool_of(district) for district in settings.districts}),
             limits=limits.load(settings.resolve(settings.detection.limits) if settings.detection.limits else None),

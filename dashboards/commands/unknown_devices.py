@@ -67,7 +67,8 @@ def adopt(  # noqa: PLR0917  # Typer makes options of them
     """Register an unknown device as what it sends tells: quantities and units where one answer fits, its pace."""
     from dataclasses import replace
 
-    from dashboards.registration import place_of, refuse_known, registry_of
+    from dashboards.audit_trail import note
+    from dashboards.registration import place_of, record, refuse_known, registry_of
     from sensors.adoption import propose
 
     settings = settings_of(ctx)
@@ -89,6 +90,7 @@ def adopt(  # noqa: PLR0917  # Typer makes options of them
         registry.put([found])
         strangers.forget(device)
         found = registry.get(found.id)
+        note(settings, "device.adopt", found.id, {"heard_as": device, "device": record(found)})
     _tell(replace(proposal, device=found), adopted=not dry_run, as_json=as_json)
 
 

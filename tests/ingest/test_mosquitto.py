@@ -135,7 +135,7 @@ class Broker:
     def start(self) -> None:
         program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin") or ""
         self.process = subprocess.Popen([program, "-c", str(self.plan.configuration)], stderr=subprocess.DEVNULL)
-        wait_until(lambda: _listens(self.plan.devices) and _listens(self.plan.services))
+        wait_until(lambda: listens(self.plan.devices) and listens(self.plan.services))
 
     def stop(self) -> None:
         self.process.terminate()
@@ -162,7 +162,7 @@ class Broker:
         return self.plan.folder / "tls" / "ca.pem"
 
 
-def _listens(door: Door) -> bool:
+def listens(door: Door) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((door.host, door.port)) == 0
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sensors.alarm_log import AlarmLog
 from sensors.operations import connect
 from sensors.trail import AuditTrail, digest_of
 
@@ -112,6 +113,15 @@ def test_writers_in_each_others_way_make_one_chain(trail, engine):
         writer.join()
     found = trail.verify()
     assert (found.entries, found.anchored, list(found.faults)) == (63, 63, [])
+
+
+def test_an_acknowledgement_is_in_the_trail(trail, engine, clock, seen):
+    log = AlarmLog(engine, clock, trail)
+    (alarm,) = log.apply([seen(0)])
+    log.acknowledge(alarm.id, by="li", comment="seen", version=alarm.version)
+    entry = trail.list()[-1]
+    assert (entry.by, entry.action, entry.subject) == ("li", "alarm.acknowledge", f"alarm {alarm.id}")
+    assert '"comment":"seen"' in entry.detail
 
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=20)
