@@ -19,6 +19,7 @@ from ingest import store
 from ingest.heartbeats import Heartbeats
 from ingest.ledger import Ledger
 from ingest.mqtt import Address
+from sensors.leases import spools
 from sensors.operations import connect
 from sensors.registry import Registry
 from twin.city import City
@@ -164,14 +165,20 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 
 
 def _ingest(settings: Settings) -> Iterator[Finding]:
-    heartbeats = Heartbeats({district: settings.spool_of(district) for district in settings.districts})
+    engine = connect(settings.operations_url())
+    paths = {district: settings.spool_of(district) for district in settings.districts}
+    heartbeats = Heartbeats(paths, lambda: spools(engine))
     try:
         pulses = heartbeats.look()
     finally:
         heartbeats.close()
+        engine.dispose()
     for district, pulse in pulses.items():
         where = f"{district}: " if len(pulses) > 1 else ""
         status, ledger = pulse.status, pulse.ledger
+        if pulse.elsewhere:
+            yield Finding(Verdict.GOOD, "ingest", f"{where}is worked on another machine")
+            continue
         if status is None or ledger is None:
             found = str(pulse.error or "has never run here")
             yield Finding(Verdict.BAD, "ingest", f"{where}{found}", "chengmai up, or chengmai ingest")

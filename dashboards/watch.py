@@ -19,10 +19,18 @@ def watched(settings: Settings) -> Generator[None]:
     from ingest.dead_man import DeadMan  # noqa: PLC0415  # slow to import, and few installations ask for it
     from ingest.heartbeats import Heartbeats  # noqa: PLC0415  # as above
     from ingest.metrics import serving  # noqa: PLC0415  # as above
+    from sensors.leases import spools  # noqa: PLC0415  # as above
+    from sensors.operations import connect  # noqa: PLC0415  # as above
 
     monitor, url = settings.monitor, settings.monitor.dead_man_url.get_secret_value()
+    if not (monitor.metrics or url):
+        yield
+        return
     with ExitStack() as held:
-        heartbeats = Heartbeats({district: settings.spool_of(district) for district in settings.districts})
+        engine = connect(settings.operations_url())
+        held.callback(engine.dispose)
+        paths = {district: settings.spool_of(district) for district in settings.districts}
+        heartbeats = Heartbeats(paths, lambda: spools(engine))
         held.callback(heartbeats.close)
         if monitor.metrics:
             held.enter_context(serving(monitor.metrics, heartbeats))

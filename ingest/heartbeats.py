@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ingest.lease import SPOOL_ID
 from ingest.ledger import Ledger
 from ingest.spool import Spool
 from ingest.status import Status
@@ -16,11 +18,15 @@ from twin.errors import BusyError, ChengmaiError, InputError, UnavailableError
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """What a district's spool says: its newest heart-beat and its ledger, or what keeps it from saying so."""
+    """What a district's spool says: its newest heart-beat and its ledger, or what keeps it from saying so.
+
+    `elsewhere` is a district that another machine works, with a spool of its own: there is nothing to say of it here.
+    """
 
     status: Status | None = None
     ledger: Ledger | None = None
     error: ChengmaiError | None = None
+    elsewhere: bool = False
 
     @property
     def alive(self) -> bool:
@@ -35,6 +41,8 @@ class Pulse:
     @property
     def ill(self) -> str:
         """Why this ingest is not to be relied on: empty, or one line."""
+        if self.elsewhere:
+            return ""
         if self.status is None or self.ledger is None:
             return str(self.error or "has never run")
         faults = {
@@ -49,17 +57,29 @@ class Pulse:
         return "; ".join(fault for fault, found in faults.items() if found)
 
 
-class Heartbeats:
-    """The heart-beats of districts, by the spools at `paths`, which need not be there yet. Safe to share by threads."""
+def _alone() -> Mapping[str, str]:
+    return {}
 
-    def __init__(self, paths: Mapping[str, Path]) -> None:
+
+class Heartbeats:
+    """The heart-beats of districts, by the spools at `paths`, which need not be there yet. Safe to share by threads.
+
+    `worked` says with which spool (its id) districts are worked now, where more machines than this one may do so; as
+    long as it does not answer, what it said last holds.
+    """
+
+    def __init__(self, paths: Mapping[str, Path], worked: Callable[[], Mapping[str, str]] = _alone) -> None:
         self._paths = dict(paths)
+        self._worked = worked
+        self._known: Mapping[str, str] = {}
         self._spools: dict[str, Spool] = {}
         self._lock = threading.Lock()
 
     def look(self) -> dict[str, Pulse]:
         """Return how each district's ingest is doing, in the order of the paths."""
         with self._lock:
+            with suppress(UnavailableError, BusyError):  # what it said last holds
+                self._known = self._worked()
             return {district: self._pulse(district) for district in self._paths}
 
     def close(self) -> None:
@@ -74,9 +94,12 @@ class Heartbeats:
         try:
             if district not in self._spools:
                 if not path.is_file():
-                    return Pulse()
+                    return Pulse(elsewhere=district in self._known)
                 self._spools[district] = Spool(path)
             spool = self._spools[district]
+            here = (spool.state(SPOOL_ID) or b"").decode()
+            if self._known.get(district, here) != here:
+                return Pulse(elsewhere=True)
             return Pulse(spool.status(), spool.ledger())
         except (UnavailableError, BusyError, InputError) as error:
             return Pulse(error=error)

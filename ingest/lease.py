@@ -37,7 +37,7 @@ KEEP_STATE_SHARE = 0.01
 """Detection's state goes to the operations database every minute, or more rarely where that would take more of the
 time than this share: the state of a large district is large."""
 
-_SPOOL_ID = "spool"
+SPOOL_ID = "spool"
 _EPOCH = "epoch"
 
 
@@ -214,10 +214,10 @@ class Leaseholder:
         self._locked_s.pop(district, None)
         spool = Spool(path)
         opening.callback(spool.close)
-        known = spool.state(_SPOOL_ID)
+        known = spool.state(SPOOL_ID)
         if known is None:
             known = uuid.uuid4().hex.encode()
-            spool.commit(Group(states={_SPOOL_ID: known}))
+            spool.commit(Group(states={SPOOL_ID: known}))
         self._spool_ids[district] = known.decode()
         return spool
 
@@ -225,7 +225,7 @@ class Leaseholder:
         """Return the id of this machine's spool of a district, or None where there is none yet."""
         if district not in self._spool_ids and self._premises.spool(district).is_file():
             with closing(Spool(self._premises.spool(district))) as spool:
-                known = spool.state(_SPOOL_ID)
+                known = spool.state(SPOOL_ID)
                 if known is not None:
                     self._spool_ids[district] = known.decode()
         return self._spool_ids.get(district)

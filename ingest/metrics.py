@@ -61,8 +61,8 @@ class IngestCollector(Collector):
         self._heartbeats = heartbeats
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric; a district that has never beaten has ``up`` 0 and nothing else."""
-        pulses = self._heartbeats.look()
+        """Yield every metric of the districts worked here; one that has never beaten has ``up`` 0 and no more."""
+        pulses = {district: pulse for district, pulse in self._heartbeats.look().items() if not pulse.elsewhere}
         yield _gauge("up", "Whether the heart-beat is fresh.", {name: pulse.alive for name, pulse in pulses.items()})
         yield _gauge("healthy", "Whether nothing is wrong.", {name: not pulse.ill for name, pulse in pulses.items()})
         yield _gauge(

@@ -37,6 +37,16 @@ class Lease:
     renewed: int
 
 
+def spools(engine: Engine) -> dict[str, str]:
+    """Return the spool (its own id) that each owned district is worked with, for whoever has several at hand.
+
+    UnavailableError or BusyError where the database does not answer.
+    """
+    with reading(engine) as connection:
+        owned = select(leases.c.district, leases.c.spool).where(leases.c.worker != "")
+        return {row.district: row.spool for row in connection.execute(owned)}
+
+
 class _Watch:
     """How long each number has stood still, by a monotonic clock."""
 

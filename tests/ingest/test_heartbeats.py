@@ -16,10 +16,15 @@ from structlog.testing import capture_logs
 
 from ingest.dead_man import DeadMan
 from ingest.heartbeats import Heartbeats
+from ingest.lease import SPOOL_ID
 from ingest.metrics import serving
 from ingest.spool import Group, Quarantined, Spool
 from ingest.status import Status
 from ingest.store.checks import readings
+from sensors.clock import SystemClock
+from sensors.leases import Leases
+from sensors.leases import spools as worked_with
+from sensors.operations import connect
 from twin.errors import BusyError, SettingsError
 
 from .conftest import free_port
@@ -200,3 +205,26 @@ def test_a_url_that_is_none_is_refused_without_naming_it(heartbeats: Heartbeats)
     with pytest.raises(SettingsError) as refused:
         DeadMan("file:///etc/s3cret", 60, heartbeats)
     assert "s3cret" not in str(refused.value)
+
+
+def test_a_district_that_another_machine_works_is_no_matter_of_this_one(
+    tmp_path: Path, spools: dict[str, Spool], outside: Outside
+):
+    spools["hewan"].commit(Group(states={SPOOL_ID: b"here"}))
+    old = datetime.now(UTC) - timedelta(hours=1)
+    spools["nanshan"].commit(Group(states={SPOOL_ID: b"here-too"}))
+    spools["nanshan"].beat(msgspec.structs.replace(well("nanshan"), beat=old))
+    engine = connect(f"sqlite:///{tmp_path / 'operations.sqlite'}")
+    here = Leases(engine, "w1", host="this", clock=SystemClock())
+    there = Leases(engine, "w2", host="that", clock=SystemClock())
+    for leases, district, spool in ((here, "hewan", "here"), (there, "nanshan", "there"), (there, "xishan", "x")):
+        leases.beat({})
+        assert leases.take(district, spool) is not None
+    paths = {name: tmp_path / f"{name}.sqlite" for name in ("hewan", "nanshan", "xishan")}
+    heartbeats = Heartbeats(paths, lambda: worked_with(engine))
+    assert [name for name, pulse in heartbeats.look().items() if pulse.elsewhere] == ["nanshan", "xishan"]
+    assert DeadMan(outside.url, 60, heartbeats).step()
+    with serving("127.0.0.1:0", heartbeats) as port:
+        assert {name for labels in scraped(port) for name in paths.keys() & set(labels)} == {"hewan"}
+    heartbeats.close()
+    engine.dispose()
