@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -26,7 +27,14 @@ IDLE_S = 2 * 3600.0
 """How long a proved station may be silent: the least frequent data that it must send come each hour."""
 
 PAUSE_S = 1.0
-"""Before a connection with a wrong password is closed, so that guessing is slow."""
+"""Before a connection with a wrong password is closed."""
+
+MAX_GUESSES = 5
+GUESSES_S = 60.0
+"""Wrong passwords for one station from one host in that time; then none is looked at until it is over. Six digits are
+soon guessed otherwise, and a station behind the same address as a wrong one is not shut out."""
+
+MAX_GUESSERS = 10_000
 
 FRAME_S = 30.0
 """How long the rest of a frame may take once it has begun."""
@@ -43,7 +51,9 @@ MAX_NOISE = 16 * 1024
 class _Station:
     """One connection: who was proved on it, and its frames under way."""
 
+    host: str
     peer: str
+    opened_s: float
     writer: asyncio.StreamWriter
     window: asyncio.Semaphore
     device: DeviceId | None = None
@@ -58,6 +68,7 @@ class Hj212Door:
         self._answer_s = answer_s
         self._decoder = Hj212Decoder()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._guesses: OrderedDict[tuple[str, str], list[float]] = OrderedDict()
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
         """Return the listening server; OSError where the port is taken."""
@@ -65,19 +76,21 @@ class Hj212Door:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it ends, is silent for too long, or says what nobody may say."""
-        peer = "{}:{}".format(*writer.get_extra_info("peername")[:2])
+        host, port, *_ = writer.get_extra_info("peername")
+        peer = f"{host}:{port}"
         if len(self._writers) >= MAX_CONNECTIONS:
             logger.warning("station_turned_away", peer=peer, connections=len(self._writers))
             writer.close()
             return
         self._writers.add(writer)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        station = _Station(peer, writer, asyncio.Semaphore(WINDOW))
+        station = _Station(host, peer, _now_s(), writer, asyncio.Semaphore(WINDOW))
         try:
-            frames = _frames(reader, lambda: station.device is not None)
-            async with asyncio.TaskGroup() as under_way, aclosing(frames):
-                async for raw in frames:
-                    if not await self._take(station, raw, under_way):
+            received = frames(reader, lambda: station.device is not None)
+            async with asyncio.TaskGroup() as under_way, aclosing(received):
+                async for raw in received:
+                    waited_s = 0.0 if station.device is not None else _now_s() - station.opened_s
+                    if waited_s > STRANGER_S or not await self._take(station, raw, under_way):
                         break
         except* (ConnectionError, TimeoutError) as lost:
             logger.info("station_lost", peer=peer, device=station.device, error=str(lost.exceptions[0]))
@@ -96,23 +109,34 @@ class Hj212Door:
             read = read_frame(raw, checked=False)
         except RefusedError as error:
             logger.warning("frame_refused", peer=station.peer, device=station.device, error=str(error))
-            return True  # nobody knows whose it is; the station will send it again
+            return True  # nobody knows whose it is; the station sends it again
         device = self._doorkeeper.at(read.address)
         if device is None:
             self._see(read, raw, station.peer)
             return True
         try:
-            proved = await self._doorkeeper.proves(read.address, read.password, device)
+            guesses = self._guesses_of(station.host, read.address)
+            if len(guesses) >= MAX_GUESSES or not await self._doorkeeper.proves(read.address, read.password, device):
+                guesses.append(_now_s())
+                await asyncio.sleep(PAUSE_S)
+                return False
         except (UnavailableError, BusyError) as error:
             logger.warning("station_not_proved", peer=station.peer, device=device, error=str(error))
             return True
-        if not proved:
-            await asyncio.sleep(PAUSE_S)
-            return False
         station.device = device
         await station.window.acquire()
         under_way.create_task(self._relayed(station, read, raw, device))
         return True
+
+    def _guesses_of(self, host: str, address: str) -> list[float]:
+        """Return when wrong passwords came lately, for the caller to add to."""
+        now_s = _now_s()
+        key = host, address
+        recent = [at for at in self._guesses.pop(key, [])[-MAX_GUESSES:] if now_s - at < GUESSES_S]
+        self._guesses[key] = recent
+        if len(self._guesses) > MAX_GUESSERS:
+            self._guesses.popitem(last=False)
+        return recent
 
     async def _relayed(self, station: _Station, read: Frame, raw: bytes, device: DeviceId) -> None:
         """Publish a frame, and answer it once it is receipted; without a receipt there is no answer."""
@@ -150,10 +174,14 @@ class Hj212Door:
         except RefusedError:
             measurements = []
         self._doorkeeper.see(read.address, measurements)
-        logger.info("station_unknown", peer=peer, station=read.station)
+        logger.debug("station_unknown", peer=peer, station=read.station)
 
 
-async def _frames(reader: asyncio.StreamReader, proved: Callable[[], bool]) -> AsyncGenerator[bytes, None]:
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def frames(reader: asyncio.StreamReader, proved: Callable[[], bool]) -> AsyncGenerator[bytes, None]:
     """Yield the frames of a connection as they came; what stands between them is passed over.
 
     Ends with the connection, or with more noise than `MAX_NOISE`; TimeoutError when nothing comes for too long.
@@ -171,4 +199,4 @@ async def _frames(reader: asyncio.StreamReader, proved: Callable[[], bool]) -> A
             yield HEAD + length + rest + TAIL
 
 
-__all__ = ["Hj212Door"]
+__all__ = ["Hj212Door", "frames"]

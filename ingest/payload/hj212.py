@@ -43,6 +43,15 @@ REALTIME = "Rtd"
 STATISTICS = frozenset({REALTIME, "Avg", "Min", "Max", "Cou", "ZsRtd", "ZsAvg", "ZsMin", "ZsMax"})
 """Values of a factor (``Zs``: converted to the reference oxygen); everything else about it is no reading."""
 
+LATE: Mapping[str, timedelta] = {
+    "2011": timedelta(minutes=10),
+    "2051": timedelta(minutes=30),
+    "2061": timedelta(hours=2),
+    "2031": timedelta(hours=26),
+}
+"""How long after its DataTime a frame is sent (QN) at most while it is live; later, it is what a station has kept
+through an outage, which the protocol does not mark. Ours, not the standard's: an interval and some patience."""
+
 DATA_ANSWER = "9014"
 ANSWERING_SYSTEM = "91"
 _ANSWER_WANTED, _SPLIT, _VERSION = 1, 2, 0xFC
@@ -98,6 +107,12 @@ class Frame:
         if not 0 <= moment < _CENTURY_MS:
             raise RefusedError(f"QN={self.request}", expected="a time from 2000 to 2099", code="E_FIELD")
         return Name(0, ((moment * 10 + COMMANDS.get(self.command, 0)) * 100 + int(self.system)) * 1000 + packet)
+
+    def kept(self, time: int | None) -> bool:
+        """Return whether what was measured at `time` (ms since 1970 UTC) was sent too late to be live."""
+        if not self.request or time is None:
+            return False
+        return _time(self.request, "QN") - time > LATE[self.command] / timedelta(milliseconds=1)
 
     def answer(self) -> bytes:
         """Return the frame that tells the station that its data have arrived (9014, HJ 212-2017, 6.5)."""
@@ -178,15 +193,17 @@ class Hj212Decoder:
         check_size(payload)
         read = read_frame(payload)
         name = read.name() or (None, None)
+        history = False
         try:
             taken, refused = _readings(read) if read.command in COMMANDS else ([], [])
+            history = bool(taken) and read.kept(taken[0].time)
         except RefusedError as error:
             if name[0] is None:
                 raise
             taken, refused = [], [Refusal(WHOLE, error.code, str(error))]
         return Message(
             *name,
-            history=False,
+            history=history,
             readings=len(taken) + len(refused),
             measurements=taken,
             refused=refused,

@@ -10,11 +10,15 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingest.gateway.doorkeeper import Doorkeeper
+from ingest.gateway.hj212 import frames
 from ingest.gateway.serving import Doors, serve
 from ingest.mqtt import Address
 from ingest.payload.hj212 import frame, read_frame
@@ -186,6 +190,23 @@ def test_a_wrong_password_ends_the_connection_and_is_told(city, station_of):
     assert city.spool.ledger().received == 0
 
 
+def test_guessing_a_password_ends_before_it_is_guessed_and_shuts_no_neighbour_out(city, station_of, monkeypatch):
+    monkeypatch.setattr("ingest.gateway.hj212.PAUSE_S", 0.0)
+    register_station(city)
+    register_station(city, "WQ-2", "MN2")
+    with city.worker(), Gateway(city).running() as gateway:
+        for guess in range(5):
+            guesser = station_of(gateway, password=f"00000{guess}")
+            guesser.send(guesser.frame(now(), 1))
+            assert guesser.answer() == "closed"
+        late = station_of(gateway)
+        late.send(late.frame(now(), 1))
+        assert late.answer() == "closed", "the right password, but too late"
+        neighbour = station_of(gateway, mn="MN2")
+        neighbour.send(neighbour.frame(now(), 1))
+        assert neighbour.answer().command == "9014"
+
+
 def test_a_station_in_no_registry_is_listed_with_what_it_sends(city, station_of):
     with city.worker(), Gateway(city).running() as gateway:
         station = station_of(gateway, mn="STRANGER")
@@ -228,6 +249,24 @@ def test_a_silent_or_noisy_connection_is_ended(city, station_of, monkeypatch):
         noisy = station_of(gateway)
         noisy.send(b"x" * 40_000)
         assert noisy.answer() == "closed"
+
+
+GOOD = [frame(f"QN=20260801085857{number:03d};ST=32;CN=2011;MN=MN1;CP=&&a-Rtd=1&&") for number in range(3)]
+
+
+@given(st.lists(st.sampled_from(GOOD) | st.binary(max_size=20).filter(lambda noise: b"#" not in noise)), st.data())
+def test_frames_are_found_whatever_stands_between_them_and_however_they_are_cut(parts, data):
+    stream = b"".join(parts)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
+
+    async def read():
+        reader = asyncio.StreamReader()
+        for begin, end in pairwise([0, *cuts, len(stream)]):
+            reader.feed_data(stream[begin:end])
+        reader.feed_eof()
+        return [raw async for raw in frames(reader, lambda: False)]
+
+    assert asyncio.run(read()) == [part for part in parts if part in GOOD]
 
 
 def native(seq, at, value=0.3):

@@ -63,6 +63,22 @@ def test_statistics_name_their_command_so_that_no_mean_passes_for_a_value():
     ]
 
 
+@pytest.mark.parametrize(
+    ("command", "stated", "history"),
+    [
+        ("2011", "20260801085000", False),
+        ("2011", "20260801084800", True),
+        ("2051", "20260801084000", False),
+        ("2061", "20260801070000", False),
+        ("2061", "20260801060000", True),
+        ("2031", "20260731080000", False),
+        ("2031", "20260730000000", True),
+    ],
+)
+def test_what_was_kept_through_an_outage_is_history(command, stated, history):
+    assert decode(sent(f"DataTime={stated};w01018-Rtd=1", command=command)).history is history
+
+
 @pytest.mark.parametrize(("flag", "quality"), [("N", 0), ("D", 1), ("M", 1), ("T", 1), ("", 1)])
 def test_any_flag_but_n_marks_the_reading(flag, quality):
     (one,) = decode(sent(f"DataTime=20260801085857;w01018-Rtd=1,w01018-Flag={flag}")).measurements
