@@ -31,6 +31,7 @@ MAX_SEEN = 20_000
 """Packets of one check that are kept; a device that sends more has been seen enough."""
 
 _LOOK_S = 0.2
+_BROKER_S = 10.0
 _BIRTH_S = 10.0
 _ANSWER_S = 10.0
 _COMMAND_S = 60.0
@@ -86,6 +87,7 @@ class DeviceCheck:
             on_message=self._hear,
             clean=True,
             manual_ack=False,
+            quiet=True,
         )
 
     @property
@@ -101,7 +103,7 @@ class DeviceCheck:
         """
         self._city.start()
         try:
-            self._city.wait(_BIRTH_S)
+            self._city.wait(min(self._patience.connect_s, _BROKER_S))
             with self._tap:
                 self._play()
         finally:

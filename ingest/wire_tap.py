@@ -57,6 +57,7 @@ class WireTap:
         self._shut = False
         self._connections = 0
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._started = threading.Event()
@@ -101,7 +102,7 @@ class WireTap:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         try:
-            server = await asyncio.start_server(self._pass, self.host, self.port, limit=CHUNK)
+            server = await asyncio.start_server(self._accept, self.host, self.port, limit=CHUNK)
         except OSError as error:
             self._failure = error
             self._started.set()
@@ -111,10 +112,17 @@ class WireTap:
         await self._stopping.wait()
         server.close()
         self._cut()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CONNECT_TIMEOUT_S)
 
     def _cut(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
+
+    def _accept(self, from_device: asyncio.StreamReader, to_device: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._pass(from_device, to_device))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _pass(self, from_device: asyncio.StreamReader, to_device: asyncio.StreamWriter) -> None:
         self._writers.add(to_device)
