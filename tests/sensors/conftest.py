@@ -11,12 +11,24 @@ from sensors.operations import connect
 from sensors.registry import Registry
 from twin.asset import AssetId, System
 
+from .postgres import PostgreSQL, programs
+
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
 def url(tmp_path):
     return f"sqlite:///{tmp_path / 'operations.sqlite'}"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    found = programs()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    server = PostgreSQL(found, tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from sensors.operations import connect, metadata
 from twin.errors import UnavailableError
 
 from .conftest import NOON
-from .postgres import PostgreSQL, programs
 
 
 @dataclass
@@ -32,16 +31,6 @@ class Machine:
     def wait(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
         self.passed_s += seconds
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
-    found = programs()
-    if found is None:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    server = PostgreSQL(found, tmp_path_factory.mktemp("postgres"))
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -4,6 +4,8 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from sensors.alarm_log import AlarmLog
 from sensors.operations import connect
@@ -122,6 +124,33 @@ def test_an_acknowledgement_is_in_the_trail(trail, engine, clock, seen):
     entry = trail.list()[-1]
     assert (entry.by, entry.action, entry.subject) == ("li", "alarm.acknowledge", f"alarm {alarm.id}")
     assert '"comment":"seen"' in entry.detail
+
+
+@pytest.fixture
+def on_a_server(postgres, tmp_path):
+    engine = connect(postgres.url)
+    yield AuditTrail(engine, tmp_path / "trail.anchor")
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE trail"))
+        connection.execute(text("UPDATE counters SET value = 0 WHERE name = 'trail'"))
+    engine.dispose()
+
+
+def test_a_trail_on_a_server_is_one_chain_and_append_only(on_a_server):
+    def write_many(name):
+        for _ in range(20):
+            on_a_server.write(name, "device.add", "WP-1", {"说明": name})
+
+    writers = [threading.Thread(target=write_many, args=(name,)) for name in ("li", "wang", "zhao")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    found = on_a_server.verify()
+    assert (found.entries, found.anchored, list(found.faults)) == (60, 60, [])
+    for change in ("UPDATE trail SET subject = 'x'", "DELETE FROM trail"):
+        with pytest.raises(DBAPIError, match="append-only"), on_a_server.engine.begin() as connection:
+            connection.execute(text(change))
 
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=20)
