@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import os
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -44,6 +46,8 @@ LATENCY_RATE = 5000
 LATENCY_S = 15
 TIMEOUT_S = 180.0
 BATCH = 100
+KILL_RATE = 500
+WARM, WARM_S = 3000, 8.0
 
 REFERENCE = """
 import sys, threading, time
@@ -196,6 +200,14 @@ def reference(port: int, messages: int, start: int) -> float:
         return float(subscriber.stdout.readline())
 
 
+def warm(city: City, port: int, start: int) -> None:
+    """Send enough that whatever is imported, compiled or opened at the first reading is."""
+    for district in city.districts:
+        publish(port, district, 5_000_000, WARM, 1, start=start - 600_000).wait(TIMEOUT_S)
+    until(lambda: city.received() >= WARM * len(city.districts) and not city.spooled(), "the warm-up")
+    time.sleep(WARM_S)
+
+
 def durable(city: City, port: int, messages: int, start: int) -> dict[str, float]:
     """Return the rates of one reading a message and of a hundred, in the spool and in the store."""
     district = city.districts[0]
@@ -263,9 +275,53 @@ def file_system(folder: Path) -> str:
     return max(inside)[1]
 
 
+def two_workers(city: City, port: int, messages: int, start: int) -> dict[str, object]:
+    """Return the rate of two workers on two districts, and what became of one that is killed."""
+    with city.ingest(workers=2) as running:
+        owners = {district: _owner(city, district, running.pid) for district in city.districts}
+        warm(city, port, start)
+        publishers = [publish(port, district, 0, messages, 1, start=start) for district in city.districts]
+        rate = rate_of(city.received, 2 * messages)
+        for publisher in publishers:
+            publisher.wait(TIMEOUT_S)
+        rest = 30 * KILL_RATE
+        publishers = [publish(port, district, 4_000_000, rest, 1, rate=KILL_RATE) for district in city.districts]
+        time.sleep(3.0)
+        victim = city.districts[0]
+        before, killed_s = city.spool(victim).ledger().received, time.monotonic()
+        os.kill(owners[victim], signal.SIGKILL)
+        until(lambda: city.spool(victim).ledger().received > before + KILL_RATE // 10, "another owner")
+        takeover_s = time.monotonic() - killed_s
+        for publisher in publishers:
+            publisher.wait(TIMEOUT_S)
+        sent = 2 * (messages + rest + WARM)
+        until(lambda: sum(city.spool(one).ledger().stored for one in city.districts) >= sent, "the store")
+        duplicates = sum(city.spool(one).ledger().duplicates for one in city.districts)
+    return {
+        "two_workers_msgs_per_s": round(rate),
+        "two_workers_distinct": len(set(owners.values())) == len(owners),
+        "takeover_s": round(takeover_s, 1),
+        "takeover_rows_lost": sent - city.rows(),
+        "takeover_delivered_twice": duplicates,
+    }
+
+
+def _owner(city: City, district: str, parent: int) -> int:
+    """Return the process that works a district, one of the children of `parent`."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+
+    def found() -> list[int]:
+        status = city.spool(district).status()
+        return [int(child) for child in children if status is not None and f"-{child}" in f"-{status.worker}"]
+
+    until(found, f"an owner of {district}")
+    return found()[0]
+
+
 def one_worker(folder: Path, port: int, messages: int, minutes: float, start: int) -> dict[str, object]:
     city = City(folder / "one", port, ["bench"])
     with city.ingest() as running:
+        warm(city, port, start)
         figures: dict[str, object] = {**durable(city, port, messages, start)}
         figures |= latency(city, port)
         figures |= memory(city, port, running.pid, minutes)
@@ -300,8 +356,12 @@ def main() -> None:
         with broker(folder) as port:
             counted = reference(port, arguments.messages, start)
             found = one_worker(folder, port, arguments.messages, arguments.memory_minutes, start)
-    ratio = float(str(found["durable_msgs_per_s"])) / counted
-    report = {"reference_msgs_per_s": round(counted), "ratio": round(ratio, 2), **found}
+            both = City(folder / "two", port, ["left", "right"])
+            found |= two_workers(both, port, arguments.messages, start)
+            both.close()
+    single = float(str(found["durable_msgs_per_s"]))
+    report = {"reference_msgs_per_s": round(counted), "ratio": round(single / counted, 2), **found}
+    report["two_workers_ratio"] = round(float(str(found["two_workers_msgs_per_s"])) / single, 2)
     if arguments.json:
         print(json.dumps(report))
     else:
