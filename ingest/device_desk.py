@@ -41,7 +41,7 @@ class _Status(msgspec.Struct):
     online: bool = True
     boot: Count | None = None
     lost: list[tuple[Count, Count]] = []
-    points: msgspec.Raw | None = None
+    points: msgspec.Raw = msgspec.Raw()
 
 
 class _Answer(msgspec.Struct):
@@ -125,7 +125,7 @@ class DeviceDesk:
         except (RefusedError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return  # the intake says so, and keeps it
         now = self._clock.now()
-        birth = text if said.online and said.points is not None else ""
+        birth = text if said.online and bytes(said.points) else ""
         with self._lock:
             if not knows(topic):
                 self._note_birth(topic, birth, now)

@@ -56,8 +56,8 @@ class Version(IntEnum):
 class Will:
     """What the broker publishes for a client that goes without a word.
 
-    `birth` is its counterpart: the client publishes it, retained, on the same topic whenever it has connected, and
-    the will itself before it leaves.
+    `birth` is its counterpart: the client publishes it, retained, on the same topic whenever it has connected and
+    hears what it asked to hear, and the will itself before it leaves.
     """
 
     topic: str
@@ -111,6 +111,7 @@ class Connection:
         self._published = threading.Condition()
         self._unacknowledged = 0
         self._refused = False
+        self._born = False
         self._wait_s = _first_wait()
         self._since_s = 0.0
         self._starter: threading.Thread | None = None
@@ -246,9 +247,11 @@ class Connection:
             return
         self._connections += 1
         self._since_s = time.monotonic()
-        self._say_birth()
+        self._born = False
         if self._subscribe:
             client.subscribe([(topic, 1) for topic in sorted(self._subscribe)])
+        else:
+            self._say_birth()
         version = self._version and self._version.name
         self._log(logger.info, "broker_connected", version=version, session=flags.session_present)
         self._connected.set()
@@ -265,6 +268,8 @@ class Connection:
         refused = [str(reason) for reason in reasons if reason.is_failure]
         if refused:
             self._log(logger.error, "subscription_refused", reason=refused[0], topics=sorted(self._subscribe))
+        if not self._born:
+            self._say_birth()
 
     def _disconnect(
         self, client: Client, _userdata: Any, _flags: DisconnectFlags, reason: ReasonCode, _properties: Any
@@ -285,6 +290,7 @@ class Connection:
         log(event, broker=str(self.address), client=self.client_id, **values)
 
     def _say_birth(self) -> None:
+        self._born = True
         if self._will is None or not self._will.birth:
             return
         try:

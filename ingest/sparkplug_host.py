@@ -1,6 +1,7 @@
 """The city as a Sparkplug host application: which topics it hears, and how it says that it lives.
 
-Eclipse Sparkplug 3.0.0: topics in 4.1, the host application's birth and death certificates (STATE) in 4.2 and 5.
+Eclipse Sparkplug 3.0.0, requirements tck-id-host-topic-phid-birth-* and -death-*: the host subscribes to its own STATE,
+then publishes its birth there, retained, with QoS 1; its death is the will, with the same timestamp.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def filters(district: str, addresses: Iterable[str]) -> list[str]:
     """Return what a district's worker hears: the group called like the district, those of registered addresses, itself.
 
     A group belongs to one district, since both of two would take in what it sends. It hears its own STATE to contradict
-    a death certificate that comes late (5.16).
+    the death certificate of a predecessor that comes late.
 
     >>> filters("hewan", ["spBv1.0/pumps/N7/P1", "hj212/MN1"])[6:8]
     ['spBv1.0/pumps/NBIRTH/+', 'spBv1.0/pumps/NDATA/+']
