@@ -100,7 +100,7 @@ class Pushing:
                 {"www-authenticate": 'Bearer realm="chengmai"'},
             )
         try:
-            pushed = _push(await _body(request))
+            pushed = parse_push(await _body(request))
         except RefusedError as error:
             return _answer({"error": error.code, "message": str(error)}, 413 if error.code == "E_SIZE" else 422)
         except (TimeoutError, ClientDisconnect):
@@ -167,7 +167,8 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _push(body: bytes) -> list[Pushed]:
+def parse_push(body: bytes) -> list[Pushed]:
+    """Return the messages of a request's body, unread; RefusedError E_FIELD, E_JSON or E_COUNT."""
     try:
         pushed = msgspec.json.decode(body, type=Push).messages
     except msgspec.ValidationError as error:
@@ -195,4 +196,4 @@ def _answer(body: Any, status: int, headers: _Headers | None = None) -> Response
     return Response(msgspec.json.encode(body), status, headers, "application/json")
 
 
-__all__ = ["MAX_BODY", "MAX_MESSAGES", "Pushing"]
+__all__ = ["MAX_BODY", "MAX_MESSAGES", "Pushed", "Pushing", "parse_push"]

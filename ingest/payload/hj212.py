@@ -95,7 +95,7 @@ class Frame:
 
     @property
     def wants_answer(self) -> bool:
-        """Whether the station asks for an answer: bit A of Flag (HJ 212-2017, 6.3.2)."""
+        """Whether the station asks for an answer: bit A of Flag (HJ 212-2017, 6.3, data segment)."""
         return bool(self.flag & _ANSWER_WANTED)
 
     def name(self) -> Name | None:
@@ -115,7 +115,7 @@ class Frame:
         return _time(self.request, "QN") - time > LATE[self.command] / timedelta(milliseconds=1)
 
     def answer(self) -> bytes:
-        """Return the frame that tells the station that its data have arrived (9014, HJ 212-2017, 6.5)."""
+        """Return the frame that tells the station that its data have arrived (9014 of HJ 212-2017, clause 6)."""
         split = f";PNUM={self.packets};PNO={self.packet}" if self.flag & _SPLIT else ""
         return frame(
             f"QN={self.request};ST={ANSWERING_SYSTEM};CN={DATA_ANSWER};PW={self.password};MN={self.station};"
