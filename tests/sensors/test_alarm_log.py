@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from sensors.alarm import Event, State
 from sensors.alarm_log import AlarmLog
 from sensors.clock import SystemClock
-from sensors.detection import Subject
+from sensors.detection import DetectionKind, Subject
+from sensors.ingest_alarm import device_subject, ingest_subject
 from sensors.operations import alarms, connect, transitions, writing
 from twin.errors import InputError, StaleError, UnknownError
 
@@ -149,6 +150,18 @@ def test_condition_that_no_detector_holds_is_cleared(log, seen):
     (cleared,) = log.reconcile(kept)
     assert (cleared.id, cleared.state) == (raised[0].id, State.RETURNED)
     assert log.reconcile(kept) == []
+
+
+def test_what_ingest_found_is_its_own_to_clear(log, seen):
+    own = replace(seen(0), subject=ingest_subject("test"), rule="broker", kind=DetectionKind.INGEST)
+    device = replace(seen(0), subject=device_subject("WP-1"), rule="device_clock", kind=DetectionKind.INGEST)
+    elsewhere = replace(own, subject=ingest_subject("nanshan"))
+    log.apply([own, device, elsewhere, seen(0)])
+    assert [alarm.rule for alarm in log.reconcile([])] == [seen(0).rule]
+    assert {alarm.subject for alarm in log.of_ingest("test")} == {own.subject, device.subject}
+    log.apply([replace(own, active=False, time=own.time + 1)])
+    assert [alarm.rule for alarm in log.of_ingest("test")] == ["device_clock"]
+    assert log.of_ingest("xishan") == []
 
 
 def test_alarm_reconciled_too_early_comes_back_when_its_detection_is_fed_again(log, seen):

@@ -5,6 +5,7 @@ import pytest
 from sensors.alarm import AlarmId, Place, raise_
 from sensors.detection import DetectionKind, Subject
 from sensors.device import DeviceId
+from sensors.ingest_alarm import IngestRule, ingest_subject, said_en
 from sensors.sentence import sentence
 from twin.asset import AssetId
 
@@ -51,3 +52,18 @@ def test_an_expected_band_never_promises_less_than_nothing(seen, clock):
         seen(0), quantity="combustible_gas", kind=DetectionKind.SEASONAL, value=0.62, limit=None, expected=(-0.02, 0.05)
     )
     assert "预期 0 – 5 %LEL" in sentence(alarm(found, clock))
+
+
+@pytest.mark.parametrize("rule", IngestRule)
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_ingest_says_of_itself_what_is_wrong_with_its_value(seen, clock, rule, language):
+    found = replace(seen(0), subject=ingest_subject("hewan"), rule=rule, kind=DetectionKind.INGEST, value=4321.0)
+    said = sentence(alarm(found, clock, Place()), language)
+    assert "hewan" in said
+    assert any(digit in said for digit in ("4,321", "72", "432100", "0.0 MB"))
+    assert said.endswith("。" if language == "zh" else ".")
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(42, "42 s"), (300, "5 min"), (7200, "2 h"), (-3600, "60 min")])
+def test_spans_are_said_in_the_unit_that_fits(seconds, said):
+    assert said in said_en("hewan", IngestRule.CLOCK, float(seconds))
