@@ -54,6 +54,7 @@ def test_the_gateways_own_login_goes_before_the_citys(tmp_path):
     assert load(settings(tmp_path)).gateway_login() == ("", "")
 
 
+@pytest.mark.slow  # a process of its own
 def test_it_serves_without_a_broker_says_so_and_stops_when_told(tmp_path):
     port = free_port()
     command = [sys.executable, "-m", "dashboards", "--settings", str(settings(tmp_path))]
