@@ -41,12 +41,16 @@ class Saved:
 def local_files(settings: Settings) -> list[tuple[str, Path]]:
     """Return (part, file) of everything a city keeps in files, in the order in which it has to be copied."""
     files = [
-        ("spool", settings.resolve(settings.ingest.spool)),
+        *((_spool_part(settings, district), settings.spool_of(district)) for district in settings.districts),
         ("operations", _sqlite_file(settings.operations_url(), "sqlite:///")),
         ("readings", _sqlite_file(settings.store_url(), "sqlite:")),
         ("city", settings.resolve(settings.city.file)),
     ]
     return [(part, path) for part, path in files if path is not None]
+
+
+def _spool_part(settings: Settings, district: str) -> str:
+    return "spool" if district == settings.city.district else f"spool-{district}"
 
 
 def elsewhere(settings: Settings) -> list[str]:
@@ -98,7 +102,9 @@ def restore(settings: Settings, folder: Path) -> list[Saved]:
         target = targets.get(one.part)
         if target is None:
             raise InputError(
-                f"the settings keep {one.part} on a server", where=str(folder / one.name), expected="a file URL"
+                f"the settings have no file for {one.part}",
+                where=str(folder / one.name),
+                expected="a file URL, or the district of a spool in ingest.districts",
             )
         for old in (target, *(target.with_name(target.name + journal) for journal in _JOURNALS)):
             if old.exists():

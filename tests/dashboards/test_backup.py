@@ -52,6 +52,19 @@ def test_a_restored_city_equals_the_one_backed_up(tmp_path: Path):
         assert content(new.home / name) == content(old.home / name)
 
 
+def test_the_spool_of_every_district_is_in_the_backup_and_comes_back_to_its_own(tmp_path: Path):
+    two = {"ingest": {"districts": ["main", "hewan"]}}
+    old, new = (load(city_in(tmp_path / name).home / "chengmai.toml", two) for name in ("old", "new"))
+    fill(old.spool_of("main"), 1)
+    fill(old.spool_of("hewan"), 2)
+    saved = back_up(old, tmp_path / "backup", AT)
+    assert [one.part for one in saved] == ["spool", "spool-hewan"]
+    with pytest.raises(InputError, match="spool-hewan"):
+        restore(city_in(tmp_path / "one"), tmp_path / "backup")
+    restore(new, tmp_path / "backup")
+    assert [len(content(new.spool_of(name))) for name in ("main", "hewan")] == [1, 2]
+
+
 def test_a_backup_while_somebody_writes_is_one_moment(tmp_path: Path):
     settings = city_in(tmp_path / "city")
     file = settings.home / "readings.sqlite"
