@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import shutil
 import signal
 import socket
@@ -23,13 +24,14 @@ from paho.mqtt.properties import Properties
 
 from ingest.certificates import TlsFolder
 from ingest.mosquitto import Door, Plan, reload, set_up, write_logins
+from ingest.mqtt import Address
 from sensors.credentials import Credentials, Role
 from sensors.device import DeviceId
 from sensors.operations import connect
 from sensors.registry import Registry
 from twin.errors import InputError, UnavailableError
 
-from .conftest import free_port, pressure_device, wait_until
+from .conftest import City, free_port, pressure_device, wait_until
 
 NOT_AUTHORISED = 135  # MQTT 5, 2.4
 TAKEN = {0, 16}  # taken; taken while nobody listens
@@ -439,3 +441,24 @@ def test_a_folder_of_no_broker_is_refused(tmp_path: Path, broker: Broker):
         write_logins(tmp_path, broker.logins)
     with pytest.raises(UnavailableError):
         reload(tmp_path)
+
+
+def test_readings_come_in_and_are_receipted_behind_the_generated_configuration(broker: Broker, tmp_path: Path):
+    services = broker.plan.services
+    password = broker.secrets["ingest"]
+    address = Address(services.host, services.port, tls=True, username="ingest", password=password, ca=broker.ca)
+    city = City(tmp_path, address)
+    try:
+        city.register("A", "B")
+        with city.worker(), broker.device("A") as device:
+            device.listen(topic("A", "ack"))
+            reading = {"v": 1, "boot": 1, "seq": 1, "m": {"pressure": {"v": 0.31, "u": "MPa"}}}
+            assert device.say(topic("A"), json.dumps(reading).encode()) == 0
+            wait_until(lambda: device.heard)
+            assert json.loads(device.heard[0][1])["ok"] == [[1, 1]]
+        city.settled(1)
+    finally:
+        city.close()
+    _, came, then = broker.plan.log.read_text("utf-8", "replace").partition(f"as chengmai-ingest-{city.district}")
+    assert came
+    assert "Denied" not in then
