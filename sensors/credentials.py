@@ -164,7 +164,12 @@ class Credentials:
                 connection.execute(ended)
 
     def check(self, login: str, secret: str, device: DeviceId) -> bool:
-        """Return whether `secret` proves `login`, and `login` may send for `device` now.
+        """Return whether `secret` proves `login`, and `login` may send for `device` now; as of `prove`."""
+        found = self.prove(login, secret)
+        return found is not None and found.speaks_for(device)
+
+    def prove(self, login: str, secret: str) -> Credential | None:
+        """Return the login that `secret` proves and that may be used now, or None.
 
         An unknown login takes as long as a wrong secret.
         """
@@ -172,12 +177,7 @@ class Credentials:
             row = connection.execute(_query().where(credentials.c.login == login)).one_or_none()
         found = None if row is None else _credential(row)
         proved = matches(secret, _NOBODY if found is None else found.verifier)
-        return found is not None and proved and found.valid(self.clock.now()) and found.speaks_for(device)
-
-    def get(self, login: str) -> Credential:
-        """Return one login, revoked or not; UnknownError if there is none of that name."""
-        with reading(self.engine) as connection:
-            return _one(connection, login)
+        return found if found is not None and proved and found.valid(self.clock.now()) else None
 
     def list(self) -> list[Credential]:
         """Return every login, revoked ones too, ordered by login."""

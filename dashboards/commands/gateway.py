@@ -96,7 +96,7 @@ def _doorkeeper(settings: Settings, engine: Engine) -> Doorkeeper:
 
     return Doorkeeper(
         Registry(engine),
-        Credentials(engine).check,
+        Credentials(engine).prove,
         UnknownDevices(engine),
         tell,
         SystemClock(),

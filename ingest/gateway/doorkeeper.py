@@ -20,6 +20,7 @@ import structlog
 from ingest.payload import Measurement
 from ingest.topic import Channel, Topic
 from sensors.clock import Clock
+from sensors.credentials import Credential
 from sensors.device import DeviceId
 from sensors.registry import Registry
 from sensors.unknown_device import SeenPoint, Sighting, UnknownDevices
@@ -36,9 +37,14 @@ TOLD_S = 600.0
 
 MAX_REMEMBERED = 100_000
 MAX_SIGHTINGS = 1_000
+MAX_TOLD = 20
+"""Entries of the audit trail in one round; what is past it is counted in one more."""
 
-Check: TypeAlias = Callable[[str, str, DeviceId], bool]
-"""Whether a login's secret is right and speaks for the device (`sensors.credentials.Credentials.check`)."""
+MAX_NAME = 100
+"""Characters kept of a name that a stranger made up."""
+
+Prove: TypeAlias = Callable[[str, str], Credential | None]
+"""Returns the login that a secret proves, or None (`sensors.credentials.Credentials.prove`)."""
 
 Tell: TypeAlias = Callable[[str, str, Mapping[str, object]], None]
 """Writes to the audit trail: action, subject, detail."""
@@ -52,15 +58,15 @@ class _Place(NamedTuple):
 class Doorkeeper:
     """Knows the devices of a city and checks secrets. `clock` is the machine's; `district` is where strangers count.
 
-    `step` talks to the database and runs on a thread of its own choosing; `proves` may, and is asynchronous. The rest
+    `step` talks to the database and runs on a thread of its own choosing; `who` may, and is asynchronous. The rest
     answers from memory.
     """
 
     def __init__(
-        self, registry: Registry, check: Check, unknown: UnknownDevices, tell: Tell, clock: Clock, *, district: str
+        self, registry: Registry, prove: Prove, unknown: UnknownDevices, tell: Tell, clock: Clock, *, district: str
     ) -> None:
         self._registry = registry
-        self._check = check
+        self._prove = prove
         self._unknown = unknown
         self._tell = tell
         self._clock = clock
@@ -68,11 +74,12 @@ class Doorkeeper:
         self._version = -1
         self._places: dict[str, _Place] = {}
         self._addresses: dict[str, DeviceId] = {}
-        self._proved: OrderedDict[tuple[str, bytes, DeviceId], float] = OrderedDict()
+        self._proved: OrderedDict[tuple[str, bytes], tuple[float, Credential]] = OrderedDict()
         self._told: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._lock = threading.Lock()
         self._sightings: dict[str, Sighting] = {}
-        self._refused: list[tuple[str, str, str]] = []
+        self._refused: list[tuple[str, str]] = []
+        self._untold = 0
 
     def topic(self, device: str, channel: Channel) -> Topic | None:
         """Return a channel of a device's topic, or None for a device that the registry does not know."""
@@ -83,20 +90,39 @@ class Doorkeeper:
         """Return the device at an address of its own protocol, or None."""
         return self._addresses.get(address)
 
-    async def proves(self, login: str, secret: str, device: DeviceId) -> bool:
-        """Return whether the login may speak for the device; UnavailableError or BusyError as the database is."""
-        key = login, hashlib.sha256(secret.encode()).digest(), device
+    async def who(self, login: str, secret: str) -> Credential | None:
+        """Return the login that the secret proves, or None; UnavailableError or BusyError as the database is."""
+        key = login, hashlib.sha256(secret.encode()).digest()
         now = self._clock.seconds()
-        if now - self._proved.get(key, -PROVED_S) < PROVED_S:
-            return True
-        if not await asyncio.to_thread(self._check, login, secret, device):
-            self._note_refused(login, device, now)
-            return False
-        self._proved[key] = now
+        since, known = self._proved.get(key, (-PROVED_S, None))
+        if known is not None and now - since < PROVED_S:
+            return known
+        found = await asyncio.to_thread(self._prove, login, secret)
+        if found is None:
+            self._proved.pop(key, None)
+            return None
+        self._proved[key] = now, found
         self._proved.move_to_end(key)
         if len(self._proved) > MAX_REMEMBERED:
             self._proved.popitem(last=False)
-        return True
+        return found
+
+    def refuse(self, login: str, subject: str) -> None:
+        """Note that `login` was not let speak for `subject`: a device, or itself where the secret is wrong."""
+        login, subject = login[:MAX_NAME], subject[:MAX_NAME]
+        now = self._clock.seconds()
+        logger.warning("sender_refused", login=login, subject=subject)
+        if now - self._told.get((login, subject), -TOLD_S) < TOLD_S:
+            return
+        self._told[login, subject] = now
+        self._told.move_to_end((login, subject))
+        if len(self._told) > MAX_REMEMBERED:
+            self._told.popitem(last=False)
+        with self._lock:
+            if len(self._refused) < MAX_TOLD:
+                self._refused.append((login, subject))
+            else:
+                self._untold += 1
 
     def see(self, address: str, measurements: Iterable[Measurement]) -> None:
         """Note a message of a device that no registry knows."""
@@ -122,9 +148,12 @@ class Doorkeeper:
             with self._lock:
                 sightings, self._sightings = self._sightings, {}
                 refused, self._refused = self._refused, []
+                untold, self._untold = self._untold, 0
             self._unknown.note(sightings.values())
-            for login, device, action in refused:
-                self._tell(action, device, {"login": login})
+            for login, subject in refused:
+                self._tell("gateway.refuse", subject, {"login": login})
+            if untold:
+                self._tell("gateway.refuse", "others", {"count": untold})
         except (UnavailableError, BusyError) as error:
             if self._version < 0:
                 raise
@@ -147,17 +176,5 @@ class Doorkeeper:
         self._places, self._addresses, self._version = places, addresses, version
         logger.info("registry_loaded", version=version, devices=len(places))
 
-    def _note_refused(self, login: str, device: DeviceId, now: float) -> None:
-        logger.warning("sender_refused", login=login, device=device)
-        if now - self._told.get((login, device), -TOLD_S) < TOLD_S:
-            return
-        self._told[login, device] = now
-        self._told.move_to_end((login, device))
-        if len(self._told) > MAX_REMEMBERED:
-            self._told.popitem(last=False)
-        with self._lock:
-            if len(self._refused) < MAX_SIGHTINGS:
-                self._refused.append((login, device, "device.refused"))
 
-
-__all__ = ["Check", "Doorkeeper", "Tell"]
+__all__ = ["Doorkeeper", "Prove", "Tell"]

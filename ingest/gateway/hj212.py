@@ -76,7 +76,7 @@ class Hj212Door:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it ends, is silent for too long, or says what nobody may say."""
-        host, port, *_ = writer.get_extra_info("peername")
+        host, port, *_ = writer.get_extra_info("peername") or ("gone", 0)
         peer = f"{host}:{port}"
         if len(self._writers) >= MAX_CONNECTIONS:
             logger.warning("station_turned_away", peer=peer, connections=len(self._writers))
@@ -115,9 +115,8 @@ class Hj212Door:
             self._see(read, raw, station.peer)
             return True
         try:
-            guesses = self._guesses_of(station.host, read.address)
-            if len(guesses) >= MAX_GUESSES or not await self._doorkeeper.proves(read.address, read.password, device):
-                guesses.append(_now_s())
+            if not await self._proved(station.host, read, device):
+                self._doorkeeper.refuse(read.address, device)
                 await asyncio.sleep(PAUSE_S)
                 return False
         except (UnavailableError, BusyError) as error:
@@ -127,6 +126,15 @@ class Hj212Door:
         await station.window.acquire()
         under_way.create_task(self._relayed(station, read, raw, device))
         return True
+
+    async def _proved(self, host: str, read: Frame, device: DeviceId) -> bool:
+        guesses = self._guesses_of(host, read.address)
+        if len(guesses) < MAX_GUESSES:
+            found = await self._doorkeeper.who(read.address, read.password)
+            if found is not None and found.speaks_for(device):
+                return True
+        guesses.append(_now_s())
+        return False
 
     def _guesses_of(self, host: str, address: str) -> list[float]:
         """Return when wrong passwords came lately, for the caller to add to."""

@@ -14,7 +14,7 @@ stores nothing twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -31,7 +31,7 @@ from ingest.payload.senml import SenmlDecoder
 from ingest.receipt import Receipt
 from ingest.topic import Channel
 from sensors.clock import Clock
-from sensors.credentials import Secret
+from sensors.credentials import Credential, Secret
 from sensors.device import DeviceId
 from twin.errors import BusyError, ChengmaiError, RefusedError, UnavailableError
 
@@ -41,6 +41,8 @@ BODY_S = 30.0
 """How long a body may take to come."""
 
 _AWAY = "E_UNAVAILABLE"
+_LATER = {"retry-after": f"{RETRY_S:.0f}"}
+_Headers: TypeAlias = Mapping[str, str]
 
 
 class Pushed(msgspec.Struct):
@@ -92,45 +94,37 @@ class Pushing:
 
     async def take(self, request: Request) -> Response:
         """Take the messages of one request, and answer once each has its receipt or its error."""
-        login = _bearer(request)
-        if not login.login:
-            return _answer(
-                {"error": "E_IDENTITY", "message": "no bearer token"},
-                401,
-                {"www-authenticate": 'Bearer realm="chengmai"'},
-            )
+        token = _bearer(request)
         try:
+            login = await self._doorkeeper.who(token.login, token.secret) if token.login else None
+            if login is None:
+                return self._unproved(token.login)
             pushed = parse_push(await _body(request))
         except RefusedError as error:
-            return _answer({"error": error.code, "message": str(error)}, 413 if error.code == "E_SIZE" else 422)
-        except (TimeoutError, ClientDisconnect):
-            return _answer({"error": "E_TIMEOUT", "message": "the body did not come"}, 408)
-        allowed = await self._allowed(login, pushed)
-        results = await asyncio.gather(*(self._deliver(one, allowed[one.device]) for one in pushed))
-        return _told(results)
-
-    async def _allowed(self, login: Secret, pushed: Sequence[Pushed]) -> dict[str, ChengmaiError | None]:
-        """Return for each device why nothing may be said for it, or None."""
-        return {device: await self._why_not(login, device) for device in dict.fromkeys(one.device for one in pushed)}
-
-    async def _why_not(self, login: Secret, device: str) -> ChengmaiError | None:
-        try:
-            proved = await self._doorkeeper.proves(login.login, login.secret, DeviceId(device))
+            return _error(error.code, str(error), 413 if error.code == "E_SIZE" else 422)
         except (UnavailableError, BusyError) as error:
-            return error
-        if not proved:
-            return RefusedError(f"this token does not speak for {device[:64]}", code="E_IDENTITY")
-        if self._doorkeeper.topic(device, Channel.DATA) is None:
-            return RefusedError(f"device {device[:64]} is not in the registry", code="E_DEVICE")
-        return None
+            return _error(_AWAY, str(error), 503, _LATER)
+        except (TimeoutError, ClientDisconnect):
+            return _error("E_TIMEOUT", "the body did not come", 408)
+        results = await asyncio.gather(*(self._deliver(login, one) for one in pushed))
+        if any(result.error == _AWAY for result in results):
+            return _answer({"results": results}, 503, _LATER)
+        return _answer({"results": results}, 403 if all(one.error == "E_IDENTITY" for one in results) else 200)
 
-    async def _deliver(self, one: Pushed, why_not: ChengmaiError | None) -> Result:
+    def _unproved(self, login: str) -> Response:
+        if login:
+            self._doorkeeper.refuse(login, login)
+        what = "the bearer token is not right" if login else "no bearer token"
+        return _error("E_IDENTITY", what, 401, {"www-authenticate": 'Bearer realm="chengmai"'})
+
+    async def _deliver(self, login: Credential, one: Pushed) -> Result:
         try:
-            if why_not is not None:
-                raise why_not
+            if not login.speaks_for(DeviceId(one.device)):
+                self._doorkeeper.refuse(login.login, one.device)
+                raise RefusedError(f"this token does not speak for {one.device[:64]}", code="E_IDENTITY")
             return Result(one.device, await self._receipt(one))
         except ChengmaiError as error:
-            code = _AWAY if isinstance(error, UnavailableError | BusyError) else error.code
+            code = _AWAY if isinstance(error, UnavailableError) else error.code
             return Result(one.device, error=code, message=str(error))
 
     async def _receipt(self, one: Pushed) -> Receipt:
@@ -182,14 +176,8 @@ def parse_push(body: bytes) -> list[Pushed]:
     return pushed
 
 
-def _told(results: Sequence[Result]) -> Response:
-    body = {"results": results}
-    if any(result.error == _AWAY for result in results):
-        return _answer(body, 503, {"retry-after": f"{RETRY_S:.0f}"})
-    return _answer(body, 403 if all(result.error == "E_IDENTITY" for result in results) else 200)
-
-
-_Headers: TypeAlias = dict[str, str]
+def _error(code: str, message: str, status: int, headers: _Headers | None = None) -> Response:
+    return _answer({"error": code, "message": message}, status, headers)
 
 
 def _answer(body: Any, status: int, headers: _Headers | None = None) -> Response:
