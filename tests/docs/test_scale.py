@@ -48,7 +48,7 @@ def test_haproxy_takes_its_configuration() -> None:
 
 @pytest.mark.slow
 def test_readings_pass_the_door_of_the_cluster_both_ways(tmp_path: Path) -> None:
-    """The file is what vmauth runs with; both ends of it are one VictoriaMetrics, since no cluster version is to be had."""
+    """Both ends of vmauth are one VictoriaMetrics here, since no cluster version is to be had."""
     vmauth = program("vmauth")
     with victoria_metrics(tmp_path / "data") as base:
         text = (FOLDER / "vmauth.yml").read_text()
