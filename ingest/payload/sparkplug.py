@@ -32,7 +32,7 @@ REBIRTH_S = 10.0
 """Between two requests to one node: a birth takes some seconds on a slow network, and a request may be lost (QoS 0)."""
 
 MAX_METRICS = 200_000
-"""Metrics remembered of all nodes together; the nodes whose birth is longest ago are forgotten first."""
+"""Metrics and nodes remembered, all together; the nodes whose birth is longest ago are forgotten first."""
 
 GOOD = 192
 """The property Quality of a good value (Sparkplug 3.0.0, tck-id-payloads-propertyset-quality-value-value)."""
@@ -212,7 +212,7 @@ class SparkplugDecoder:
         self._nodes[topic.session] = node
         self._nodes.move_to_end(topic.session)
         self._born.add(topic.session)
-        while len(self._nodes) > 1 and self._metrics > MAX_METRICS:
+        while len(self._nodes) > 1 and self._metrics + len(self._nodes) > MAX_METRICS:
             forgotten, gone = self._nodes.popitem(last=False)
             self._metrics -= len(gone.names)
             self._born.add(forgotten)
