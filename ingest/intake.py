@@ -17,7 +17,7 @@ from ingest.admission import Admission, Columns
 from ingest.inbox import Delivery
 from ingest.payload import WHOLE, Count, Decoder, Format, Measurement, Message, Refusal, check_size
 from ingest.payload.formats import OF_CHANNEL, SPARKPLUG_PREFIX
-from ingest.rate import Rates
+from ingest.rate import UNKNOWN_PER_S, Kind, Rates
 from ingest.receipt import Receipts
 from ingest.sequence import Memory, Ranges
 from ingest.spool import Group, Quarantined, Spool
@@ -60,6 +60,14 @@ class _Came(NamedTuple):
     topic: Topic | None
     payload: bytes
     now: int
+
+
+class _Identity(NamedTuple):
+    """What names a message for ever."""
+
+    topic: Topic
+    boot: int
+    seq: int
 
 
 class _Kept(msgspec.Struct):
@@ -191,9 +199,8 @@ class Intake:
             try:
                 self._take(delivery.topic, delivery.payload, now)
             except RefusedError as error:
-                self._group.received += 1
                 came = _Came(delivery.topic, None, delivery.payload, now)
-                self._refuse(came, [Refusal(WHOLE, error.code, str(error))], 1)
+                self._refuse_whole(came, delivery.topic[:200], Refusal(WHOLE, error.code, str(error)), 1)
         self._close_batch(now)
         self._group.seen, self._group.forgotten = self._seen.changed()
         for format_, decoder in self._decoders.items():
@@ -212,20 +219,31 @@ class Intake:
             return
         came = _Came(name, topic, payload, now)
         message = _decoder(came, self._decoders).decode(name, payload)
-        self._group.received += message.readings
         self._answers += message.replies
         device, refusal = self._speaker(topic, message)
         if device is None or refusal is not None:
-            self._refuse_whole(came, message, refusal)
+            self._refuse_stranger(came, message, refusal)
             return
-        if topic is None or message.boot is None or message.seq is None:
+        per_s = self.admission.rate(device)
+        kind = Kind.HISTORY if message.history else Kind.LIVE
+        if not self._rates.admits(kind, device, message.readings, per_s, self._now_s):
+            self._throttle(came, device, message, per_s)
+            return
+        self._group.received += message.readings
+        identity = _identity(topic, message)
+        if identity is None:
             self._admit(came, device, message)
-        elif self._seen.add(device, message.boot, message.seq):
-            refused = self._admit(came, device, message)
-            self._notes.append((topic, message.boot, message.seq, refused, message.consecutive))
+        elif self._seen.add(device, identity.boot, identity.seq):
+            self._note(identity, message, self._admit(came, device, message))
         else:
             self._group.duplicates += message.readings
-            self._notes.append((topic, message.boot, message.seq, (), message.consecutive))
+            self._note(identity, message, ())
+
+    def _note(self, identity: _Identity | None, message: Message, refused: Sequence[Refusal]) -> None:
+        """Note that a message is to be receipted, if it has a name."""
+        if identity is not None:
+            topic, boot, seq = identity
+            self._notes.append((topic, boot, seq, refused, message.consecutive))
 
     def _speaker(self, topic: Topic | None, message: Message) -> tuple[DeviceId | None, Refusal | None]:
         """Return the device that sent a message, and why nothing is taken from it."""
@@ -237,15 +255,24 @@ class Intake:
         return device, self.admission.refusal(device, topic, message.address)
 
     def _admit(self, came: _Came, device: DeviceId, message: Message) -> list[Refusal]:
-        per_s = self.admission.rate(device)
-        if not self._rates.admits(device, message.readings, per_s, self._now_s, history=message.history):
-            refusal = Refusal(WHOLE, "E_RATE", f"{device} sends more than the rate that it is registered with allows")
-            self._refuse(came, [refusal], message.readings)
-            return [refusal]
         refused = [*message.refused, *self.admission.admit(device, message, came.now, self._columns)]
         if refused:
             self._refuse(came, refused)
         return refused
+
+    def _throttle(self, came: _Came, device: DeviceId, message: Message, per_s: float) -> None:
+        """Keep a message that is too much out of the store, unless it was taken in before."""
+        identity = _identity(came.topic, message)
+        if identity is not None and self._seen.knows(device, identity.boot, identity.seq):
+            self._group.received += message.readings
+            self._group.duplicates += message.readings
+            self._note(identity, message, ())
+            return
+        refusal = Refusal(WHOLE, "E_RATE", f"{device} sends more than the rate that it is registered with allows")
+        if self._refuse_whole(came, device, refusal, message.readings, per_s):
+            self._note(identity, message, [refusal])
+            if identity is not None:
+                self._seen.add(device, identity.boot, identity.seq)
 
     def _take_status(self, topic: Topic, payload: bytes) -> None:
         check_size(payload)
@@ -300,7 +327,8 @@ class Intake:
         self._group.quarantine.append(row)
         return row.readings
 
-    def _refuse_whole(self, came: _Came, message: Message, refusal: Refusal | None) -> None:
+    def _refuse_stranger(self, came: _Came, message: Message, refusal: Refusal | None) -> None:
+        """Refuse a message of who is unknown, or is not who its topic says."""
         if refusal is None:
             return
         speaker = message.address or (came.topic.device if came.topic else came.name)
@@ -309,10 +337,19 @@ class Intake:
                 self.unknown[speaker] += message.readings
             system = came.topic.system if came.topic else None
             self._see(speaker, system, message.measurements, from_ms(came.now))
-        if message.readings:  # a Sparkplug death, say, is nothing to keep
-            self._refuse(came, [refusal], message.readings)
-        if came.topic is not None and message.boot is not None and message.seq is not None:
-            self._notes.append((came.topic, message.boot, message.seq, [refusal], message.consecutive))
+        if message.readings and self._refuse_whole(came, speaker, refusal, message.readings):
+            self._note(_identity(came.topic, message), message, [refusal])
+
+    def _refuse_whole(
+        self, came: _Came, speaker: str, refusal: Refusal, readings: int, per_s: float = UNKNOWN_PER_S
+    ) -> bool:
+        """Keep a message as it came; or drop it, unreceipted and told, when its sender has filled its share."""
+        if not self._rates.admits(Kind.REFUSED, speaker, readings, per_s, self._now_s):
+            self._group.dropped += readings
+            return False
+        self._group.received += readings
+        self._refuse(came, [refusal], readings)
+        return True
 
     def _refuse(self, came: _Came, refused: Sequence[Refusal], readings: int | None = None) -> None:
         """Keep the message once for each code, however many of its readings have it."""
@@ -356,6 +393,12 @@ class Intake:
 def _topic(name: str) -> Topic | None:
     """Return the contract's topic called `name`, or None for one of Sparkplug's; RefusedError E_TOPIC for others."""
     return None if name.startswith(SPARKPLUG_PREFIX) else parse(name)
+
+
+def _identity(topic: Topic | None, message: Message) -> _Identity | None:
+    if topic is None or message.boot is None or message.seq is None:
+        return None
+    return _Identity(topic, message.boot, message.seq)
 
 
 def _decoder(came: _Came, decoders: Mapping[Format, Decoder]) -> Decoder:

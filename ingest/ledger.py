@@ -20,6 +20,8 @@ class Ledger:
     spooled: int
     purged: int = 0
     """Of the quarantined: those that an operator has deleted for good."""
+    dropped: int = 0
+    """Not received, nor receipted: refused as a whole, of senders whose share of the quarantine was full."""
 
     @property
     def balance(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 BURST_S, BURST = 3600.0, 1000
 """What a device may send at once: an hour of its own readings (it sends again what no receipt named, after an outage),
 and no fewer than two messages may hold."""
@@ -9,8 +11,23 @@ and no fewer than two messages may hold."""
 BACKLOG_S, BACKLOG = 7 * 24 * 3600.0, 100_000
 """The same for readings that are not live: a week, and what a buffer of 20,000 messages of a few points holds."""
 
+REFUSED = 10_000
+"""What is kept of a device at once of what is refused as a whole: past it nothing is taken in, nor receipted, for
+otherwise one device could fill the disk, and stop them all."""
+
+UNKNOWN_PER_S = 1 / 60
+"""The rate of those that nobody has registered."""
+
 MAX_REMEMBERED = 100_000
 """Devices after which those that have nothing to make up for are forgotten."""
+
+
+class Kind(StrEnum):
+    """What of a device is judged apart from the rest: live readings, history, and what was refused and is kept."""
+
+    LIVE = "live"
+    HISTORY = "history"
+    REFUSED = "refused"
 
 
 class Rates:
@@ -22,30 +39,28 @@ class Rates:
 
     def __init__(self, factor: float) -> None:
         self._factor = factor
-        self._due: tuple[dict[str, float], dict[str, float]] = {}, {}
+        self._due: dict[Kind, dict[str, float]] = {kind: {} for kind in Kind}
 
-    def admits(self, device: str, readings: int, per_s: float, now_s: float, *, history: bool) -> bool:
+    def admits(self, kind: Kind, device: str, readings: int, per_s: float, now_s: float) -> bool:
         """Return whether `readings` more of a device that reports `per_s` readings a second are taken at `now_s`.
 
-        Those that are not live (`history`) are judged apart. What is refused does not count against the device.
+        What is not does not count against the device.
         """
         if not self._factor:
             return True
         allowed = self._factor * per_s
-        burst = max(BACKLOG_S * per_s, BACKLOG) if history else max(BURST_S * per_s, BURST)
-        known = self._due[history]
+        at_once_s, at_once = _BURSTS[kind]
+        burst = max(at_once_s * per_s, at_once)
+        known = self._due[kind]
         due = max(known.get(device, now_s), now_s) + readings / allowed
         if due - now_s > burst / allowed:
             return False
         if len(known) >= MAX_REMEMBERED and device not in known:
-            self._forget(now_s)
+            self._due[kind] = known = {one: until for one, until in known.items() if until > now_s}
         known[device] = due
         return True
 
-    def _forget(self, now_s: float) -> None:
-        for known in self._due:
-            for device in [device for device, due in known.items() if due <= now_s]:
-                del known[device]
 
+_BURSTS = {Kind.LIVE: (BURST_S, BURST), Kind.HISTORY: (BACKLOG_S, BACKLOG), Kind.REFUSED: (BURST_S, REFUSED)}
 
-__all__ = ["Rates"]
+__all__ = ["Kind", "Rates"]

@@ -57,6 +57,10 @@ class Ranges:
             del firsts[0], lasts[0]
         return True
 
+    def __contains__(self, number: int) -> bool:
+        at = bisect_right(self._firsts, number)
+        return bool(at) and self._lasts[at - 1] >= number
+
     def pairs(self) -> list[tuple[int, int]]:
         """Return the ranges, lowest first."""
         return list(zip(self._firsts, self._lasts, strict=True))
@@ -114,6 +118,11 @@ class Memory:
                     return True
         self._touched[device, boot] = ranges
         return ranges.add(seq)
+
+    def knows(self, device: str, boot: int, seq: int) -> bool:
+        """Return whether a number was taken in."""
+        boots = self._seen.get(device) or self._before.get(device) or self._read(device)
+        return seq in boots.get(boot, ())
 
     def known(self, device: str, boot: int) -> Ranges | None:
         """Return the numbers of a boot of a device, if they are in memory."""

@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS seen (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS states (name TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
 """
-_COUNTERS = ("received", "stored", "duplicates", "quarantined", "purged", "cursor_stored", "cursor_detected")
+_COUNTERS = ("received", "stored", "duplicates", "quarantined", "purged", "dropped", "cursor_stored", "cursor_detected")
 _WAITING = {"spooled": "cursor_stored", "undetected": "cursor_detected"}
 """Counters of what waits for a reader, by that reader's cursor."""
 
@@ -48,6 +48,9 @@ RESERVE_BYTES = 64 * 1024 * 1024
 RESERVE_SHARE = 0.1
 """Free space that intake leaves on the spool's disk: this much, or this share of a small one. Moving a cursor and
 writing the heart-beat take space too, and must go on when nothing more is taken in."""
+
+LOG_SHARE = 32
+"""The write-ahead log is copied into the file before it takes more than this fraction of the disk."""
 
 _VACUUM_PAGES = 2000  # given back at a time: they pass through the log, which has to fit into the reserve
 
@@ -70,11 +73,13 @@ class Spooled(NamedTuple):
 class Group:
     """What one transaction takes in; counts are in readings. `seen` and `forgotten` are by device and boot.
 
+    `dropped` were not taken in, nor receipted: their sender has filled its share of the quarantine.
     `states` is what decoders have to remember, by name; `released` are quarantine rows that are taken in again here.
     """
 
     received: int = 0
     duplicates: int = 0
+    dropped: int = 0
     batches: list[Batch] = field(default_factory=list[Batch])
     quarantine: list[Quarantined] = field(default_factory=list[Quarantined])
     seen: Mapping[tuple[str, int], Ranges] = field(default_factory=dict[tuple[str, int], Ranges])
@@ -157,6 +162,7 @@ class Spool:
                 received=group.received,
                 duplicates=group.duplicates,
                 quarantined=quarantined,
+                dropped=group.dropped,
                 spooled=spooled,
                 undetected=spooled,
             )
@@ -225,6 +231,7 @@ class Spool:
             counters["quarantined"],
             counters["spooled"],
             counters["purged"],
+            counters["dropped"],
         )
 
     def recounted(self) -> Ledger:
@@ -243,6 +250,7 @@ class Spool:
             kept + counters["purged"],
             spooled,
             counters["purged"],
+            counters["dropped"],
         )
 
     def oldest(self) -> int | None:
@@ -338,9 +346,9 @@ class Spool:
         free = shutil.disk_usage(self.path).free
         if free < reserve:
             raise UnavailableError(
-                f"the spool's disk is nearly full: {free / 1e6:.1f} MB free",
+                f"the spool's disk is nearly full: {free / 1e6:.3g} MB free",
                 where=str(self.path),
-                expected=f"at least {reserve / 1e6:.1f} MB",
+                expected=f"at least {reserve / 1e6:.3g} MB",
             )
 
     def _give_back(self) -> bool:
@@ -374,6 +382,9 @@ def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table: later it does nothing
     connection.execute("PRAGMA journal_mode = WAL")
+    # On a small disk the log may not grow as long as usual (1000 pages): what it holds has to fit into the file too.
+    pages = max(10, min(1000, shutil.disk_usage(path).total // (LOG_SHARE * 4096)))
+    connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     return connection
 
