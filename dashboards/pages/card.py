@@ -47,7 +47,7 @@ def _card(sources: Sources, selection: dict[str, Any], text: Mapping[str, str]) 
     """Return the card: the alarm's whole sentence, what may be asked, the device, its asset, and what its file says."""
     device = sources.device(selection.get("device"))
     asset = selection.get("asset") or (device.asset if device else None)
-    title = device.id if device else str(asset)
+    title = device.id if device else str(asset or text["ingest"])  # only ingest's own alarms have no place
     alarm = html.P(selection["text"], className="card-alarm") if selection.get("text") else None
     asked: list[Component] = []
     shown: list[Component] = []

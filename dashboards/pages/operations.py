@@ -141,7 +141,7 @@ def _overview(text: Mapping[str, str]) -> Component:
                     _count("count-ledger", text["ledger"]),
                     html.Div("", id="count-districts", className="districts"),
                 ],
-                className="group",
+                className="group ingest",
             ),
             html.Section(
                 [_figure(name, text[name]) for name in ("water", "gas", "drainage")], className="group figures"

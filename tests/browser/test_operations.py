@@ -17,6 +17,9 @@ from dashboards.commands.ingest import worker_of
 from dashboards.settings import clock_of, load
 from ingest.broker import EmbeddedBroker
 from ingest.mqtt import Address, Connection
+from ingest.spool import Group
+from sensors.detection import Detection, DetectionKind
+from sensors.ingest_alarm import IngestRule, ingest_subject
 from twin.city import City
 
 from .conftest import DISTRICT, PATIENCE_MS, Pulse, Server, SmallCity, Visitor
@@ -45,6 +48,30 @@ def test_page_shows_city_sensors_and_counters(visit: Visit) -> None:
     expect(page.locator(".city-map-phase")).to_have_count(0)
     expect(page.locator("#banner")).to_be_hidden()
     expect(page.get_by_role("grid").get_by_text("当前无报警")).to_be_visible()
+
+
+@pytest.mark.usefixtures("pulse")
+def test_the_ledger_is_on_the_page_and_what_ingest_says_of_itself_in_the_list(visit: Visit, city: SmallCity) -> None:
+    page = visit().page
+    expect(page.locator("#count-ledger")).to_have_text("平")
+    city.spool.commit(Group(received=3))  # three readings that are nowhere
+    expect(page.locator("#count-ledger")).to_have_text("差 3 条")
+    own = Detection(
+        ingest_subject("hewan"),
+        IngestRule.LEDGER,
+        DetectionKind.INGEST,
+        active=True,
+        level=1,
+        time=1_767_225_600_000,
+        value=3.0,
+    )
+    city.alarms.apply([own])
+    expect(page.locator("#count-1")).to_have_text("1")
+    listed = page.get_by_role("grid").get_by_text("hewan 数据接入：账目不平，3 条读数去向不明。")
+    expect(listed).to_be_visible()
+    listed.click()
+    expect(page.locator("#card-title")).to_have_text("数据接入")
+    expect(page.locator(".card-alarm")).to_contain_text("账目不平")
 
 
 @pytest.mark.usefixtures("pulse")
