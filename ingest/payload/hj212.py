@@ -43,14 +43,10 @@ REALTIME = "Rtd"
 STATISTICS = frozenset({REALTIME, "Avg", "Min", "Max", "Cou", "ZsRtd", "ZsAvg", "ZsMin", "ZsMax"})
 """Values of a factor (``Zs``: converted to the reference oxygen); everything else about it is no reading."""
 
-LATE: Mapping[str, timedelta] = {
-    "2011": timedelta(minutes=10),
-    "2051": timedelta(minutes=30),
-    "2061": timedelta(hours=2),
-    "2031": timedelta(hours=26),
-}
+LATE: Mapping[str, timedelta] = {"2011": timedelta(minutes=10), "2051": timedelta(minutes=30)}
 """How long after its DataTime a frame is sent (QN) at most while it is live; later, it is what a station has kept
-through an outage, which the protocol does not mark. Ours, not the standard's: an interval and some patience."""
+through an outage, which the protocol does not mark. Ours, not the standard's: an interval and some patience. What
+hours and days have been is never live."""
 
 DATA_ANSWER = "9014"
 ANSWERING_SYSTEM = "91"
@@ -110,9 +106,12 @@ class Frame:
 
     def kept(self, time: int | None) -> bool:
         """Return whether what was measured at `time` (ms since 1970 UTC) was sent too late to be live."""
-        if not self.request or time is None:
-            return False
-        return _time(self.request, "QN") - time > LATE[self.command] / timedelta(milliseconds=1)
+        late = LATE.get(self.command)
+        if late is None:
+            return True
+        return (
+            bool(self.request) and time is not None and _time(self.request, "QN") - time > late.total_seconds() * 1000
+        )
 
     def answer(self) -> bytes:
         """Return the frame that tells the station that its data have arrived (9014 of HJ 212-2017, clause 6)."""

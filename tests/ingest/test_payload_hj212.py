@@ -69,13 +69,12 @@ def test_statistics_name_their_command_so_that_no_mean_passes_for_a_value():
         ("2011", "20260801085000", False),
         ("2011", "20260801084800", True),
         ("2051", "20260801084000", False),
-        ("2061", "20260801070000", False),
-        ("2061", "20260801060000", True),
-        ("2031", "20260731080000", False),
-        ("2031", "20260730000000", True),
+        ("2051", "20260801082000", True),
+        ("2061", "20260801080000", True),
+        ("2031", "20260731000000", True),
     ],
 )
-def test_what_was_kept_through_an_outage_is_history(command, stated, history):
+def test_what_was_kept_through_an_outage_and_what_hours_and_days_have_been_is_history(command, stated, history):
     assert decode(sent(f"DataTime={stated};w01018-Rtd=1", command=command)).history is history
 
 
