@@ -26,14 +26,17 @@ from ingest.store.sifting import NEVER, sift
 from sensors.clock import to_ms
 from sensors.reading import Batch
 
-SERIES_AT_ONCE = 500
-"""Series named in one query: servers parse a longer condition slowly, and limit its length."""
-
-LOOKS: tuple[tuple[int | None, float], ...] = ((60_000, 0.0), (3_600_000, 30.0), (86_400_000, 600.0), (None, 3600.0))
+LOOKS: tuple[tuple[int | None, float], ...] = (
+    (5_000, 0.0),
+    (60_000, 5.0),
+    (3_600_000, 60.0),
+    (86_400_000, 600.0),
+    (None, 3600.0),
+)
 """How far back (ms, None: everything) another process's readings are looked for, and how often (s).
 
-A server has no index by arrival. What a device sends in time is seen at each look; what comes later than a minute
-within half a minute, and so on. The process that writes sees its own readings at once.
+A server has no index by arrival. What a device sends in time is seen at each look; what comes more than five seconds
+late within five seconds, more than a minute late within a minute, and so on. Who writes sees its own readings at once.
 """
 
 _HOUR_MS = 3_600_000
@@ -45,6 +48,9 @@ class LineStore(ABC):
     precision: ClassVar[float] = 0.0
     at_once: ClassVar[int] = 5000
     """Lines a request: the size recommended in InfluxDB v2.7 documentation, "Optimize writes to InfluxDB"."""
+
+    series_at_once: ClassVar[int] = 500
+    """Series named in one query: servers parse a longer condition slowly, and limit its length."""
 
     def __init__(self, retention: Retention | None) -> None:
         self._retention = retention
@@ -74,8 +80,8 @@ class LineStore(ABC):
         """Return readings of [start, end), or buckets of the length `every`; columns as of the protocol."""
         wanted, span = sorted(set(series)), (to_ms(start), to_ms(end))
         rows: list[tuple[Any, ...]] = []
-        for first in range(0, len(wanted), SERIES_AT_ONCE) if span[0] < span[1] else ():
-            some = wanted[first : first + SERIES_AT_ONCE]
+        for first in range(0, len(wanted), self.series_at_once) if span[0] < span[1] else ():
+            some = wanted[first : first + self.series_at_once]
             if every is None:
                 found = self._rows(some, *span)
                 rows += zip(*(column.tolist() for column in found), strict=True)
@@ -138,8 +144,8 @@ class LineStore(ABC):
     def _ask_for(self, batch: Batch) -> None:
         """Ask for the newest readings of series that were never written here before."""
         unasked = self._newest.unasked(batch.series).tolist()
-        for first in range(0, len(unasked), SERIES_AT_ONCE):
-            some = unasked[first : first + SERIES_AT_ONCE]
+        for first in range(0, len(unasked), self.series_at_once):
+            some = unasked[first : first + self.series_at_once]
             self._newest.note(self._last(None, some))
             self._newest.asked(some)
 
@@ -155,7 +161,7 @@ class LineStore(ABC):
     def _values(self, batch: Batch) -> NDArray[np.float64]:
         """Return the values that the server has at the (series, time) of a batch; NaN where it has none."""
         values = np.full(len(batch), np.nan)
-        for at in _groups(batch):
+        for at in _groups(batch, self.series_at_once):
             wanted = batch.take(at)
             first, last = int(wanted.time.min()), int(wanted.time.max()) + 1
             names = np.unique(wanted.series)
@@ -175,8 +181,8 @@ def _keys(
     return np.searchsorted(names, series) * np.int64(last - first) + (moment - first)
 
 
-def _groups(batch: Batch) -> Iterator[NDArray[np.intp]]:
-    """Yield positions by the hours that their series' readings span, at most `SERIES_AT_ONCE` series at a time.
+def _groups(batch: Batch, most: int) -> Iterator[NDArray[np.intp]]:
+    """Yield positions by the hours that their series' readings span, at most `most` series at a time.
 
     One device that sends what it kept for a week then costs a query of its own, and not a week of every series.
     """
@@ -188,10 +194,10 @@ def _groups(batch: Batch) -> Iterator[NDArray[np.intp]]:
     order = np.lexsort((last, first))
     changes = np.flatnonzero((np.diff(first[order]) != 0) | (np.diff(last[order]) != 0)) + 1
     for alike in np.split(order, changes):
-        for begin in range(0, len(alike), SERIES_AT_ONCE):
+        for begin in range(0, len(alike), most):
             chosen = np.zeros(len(names), np.bool_)
-            chosen[alike[begin : begin + SERIES_AT_ONCE]] = True
+            chosen[alike[begin : begin + most]] = True
             yield np.flatnonzero(chosen[place])
 
 
-__all__ = ["LOOKS", "SERIES_AT_ONCE", "LineStore"]
+__all__ = ["LOOKS", "LineStore"]

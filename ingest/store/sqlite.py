@@ -28,6 +28,10 @@ from twin.errors import InputError, UnavailableError
 
 BUSY_TIMEOUT_S = 5.0
 
+CACHE_KIB = 16_384
+CHECKPOINT_PAGES = 4_000
+"""A batch changes a page of many series each: SQLite's usual 2 MB of cache and 1,000 pages of log would be too few."""
+
 SWEEP_S = 10.0
 """This often, while readings come, some series are rid of what is past its retention."""
 
@@ -81,6 +85,8 @@ class SqliteStore:
         self._reader = _connect(self.path)
         self._reading = threading.Lock()
         with self._told():
+            self._writer.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            self._writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             self._writer.executescript(_SCHEMA)
             self._upgrade()
 
@@ -171,7 +177,9 @@ class SqliteStore:
     def _insert(self, batch: Batch) -> int:
         """Insert what is not there yet, and return how many that were."""
         before = self._writer.total_changes
-        rows = zip(*_lists(batch.series, batch.time, batch.value, batch.quality), strict=True)
+        # In the order of the key, so that each page is changed once; of equal keys the first in the batch comes first.
+        ordered = batch.take(np.lexsort((batch.time, batch.series)))
+        rows = zip(*_lists(ordered.series, ordered.time, ordered.value, ordered.quality), strict=True)
         self._writer.executemany("INSERT INTO readings VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
         return self._writer.total_changes - before
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ingest.store import Retention
 from ingest.store.http import Http, server
 from ingest.store.influx import LineWriter
-from ingest.store.line_store import SERIES_AT_ONCE, LineStore
+from ingest.store.line_store import LineStore
 from ingest.store.lines import sparse_lines
 from ingest.store.newest import Rows
 from ingest.store.sifting import NEVER, same
@@ -109,7 +109,8 @@ class VictoriaStore(LineStore):
 
     precision: ClassVar[float] = 2e-12
     at_once: ClassVar[int] = 20_000
-    visible_s: ClassVar[float] = 1.2
+    series_at_once: ClassVar[int] = 2000
+    visible_s: ClassVar[float] = 2.5  # asked sooner, a new series is hidden for ten seconds: the answer is cached
 
     def __init__(self, url: str, token: str = "", retention: Retention | None = None) -> None:
         super().__init__(retention)
@@ -210,7 +211,7 @@ class VictoriaStore(LineStore):
             if not missing:
                 break
             # Few are named, so that those alone are searched far back; of many, all are.
-            chosen = sorted(missing) if len(missing) <= SERIES_AT_ONCE else None
+            chosen = sorted(missing) if len(missing) <= self.series_at_once else None
             found = self._newest_within(reach_s, chosen)
             found = found.take(np.flatnonzero(np.isin(found.series, list(missing))))
             missing -= set(found.series.tolist())
@@ -267,17 +268,19 @@ class VictoriaStore(LineStore):
         if first >= last:
             return Rows.joined([])  # the server would answer with what lies around
         fields = {"match[]": selector, "start": f"{first / 1000:.3f}", "end": f"{(last - 1) / 1000:.3f}"}
-        parts: list[Rows] = []
-        marks: list[Rows] = []
         decoder = msgspec.json.Decoder(_Exported)
-        for line in self._http.ask("POST", "/api/v1/export", fields).splitlines():
-            one = decoder.decode(line)
-            times = np.array(one.timestamps, np.int64)
-            values = np.array([np.nan if value is None else float(value) for value in one.values])
-            numbers = np.full(len(times), int(one.metric.series), np.int32)
-            quality = np.full(len(times), Quality.GOOD, np.uint8)
-            (marks if one.metric.name == "reading_quality" else parts).append(Rows(numbers, times, values, quality))
-        return _marked(Rows.joined(parts), Rows.joined(marks))
+        answer = [decoder.decode(line) for line in self._http.ask("POST", "/api/v1/export", fields).splitlines()]
+        marks = _flat([one for one in answer if one.metric.name == "reading_quality"])
+        return _marked(_flat([one for one in answer if one.metric.name != "reading_quality"]), marks)
+
+
+def _flat(exported: Sequence[_Exported]) -> Rows:
+    """Return exported series as rows of good quality, ordered by series and time."""
+    series = np.array([int(one.metric.series) for one in exported], np.int32)
+    times = np.array([moment for one in exported for moment in one.timestamps], np.int64)
+    values = np.array([value for one in exported for value in one.values], np.float64)  # null becomes NaN
+    counts = [len(one.timestamps) for one in exported]
+    return Rows.joined([Rows(np.repeat(series, counts), times, values, np.full(len(times), Quality.GOOD, np.uint8))])
 
 
 def _marked(rows: Rows, marks: Rows) -> Rows:
