@@ -107,7 +107,7 @@ def _ledgers(pulses: Mapping[str, Pulse]) -> Iterator[Metric]:
     for district, pulse in pulses.items():
         ledger = pulse.ledger
         if ledger is not None:
-            for fate in ("received", "stored", "duplicates", "quarantined", "purged"):
+            for fate in ("received", "stored", "duplicates", "quarantined", "purged", "dropped"):
                 went.add_metric((district, fate), getattr(ledger, fate))
             waits.add_metric((district,), ledger.spooled)
             balance.add_metric((district,), ledger.balance)

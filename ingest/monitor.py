@@ -240,13 +240,14 @@ class _Refusals:
         self._past: deque[tuple[float, int, int]] = deque()
 
     def share(self, now_s: float, status: Status) -> float:
+        refused, came = status.quarantined + status.dropped, status.received + status.dropped
         if not self._past or now_s - self._past[-1][0] >= REFUSED_WITHIN_S / 60:
-            self._past.append((now_s, status.received, status.quarantined))
+            self._past.append((now_s, came, refused))
         while now_s - self._past[0][0] > REFUSED_WITHIN_S and len(self._past) > 1:
             self._past.popleft()
-        _, received, quarantined = self._past[0]
-        refused = status.quarantined - quarantined
-        return refused / max(1, status.received - received) if refused >= REFUSED_LEAST else 0.0
+        _, came_before, refused_before = self._past[0]
+        more = refused - refused_before
+        return more / max(1, came - came_before) if more >= REFUSED_LEAST else 0.0
 
 
 class _Clocks:

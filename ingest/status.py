@@ -19,7 +19,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     `beat` is machine time, `city_time` the city's; both aware UTC. `last_message` is machine time of the newest
     message, `spooled` the readings not yet in the store, `undetected` those that detection has not checkpointed,
     `detectors_off` the detectors that failed. `received`, `stored`, `duplicates`, `quarantined` and `spooled` are of
-    one picture of the ledger, in readings; `purged` are those of `quarantined` that somebody has deleted since.
+    one picture of the ledger, in readings; `purged` are those of `quarantined` that somebody has deleted since,
+    and `dropped` were neither received nor receipted, of senders whose share of the quarantine was full.
 
     `backlog_s` is how long the oldest reading has waited for the store, `spool_ok` whether the last group could be
     committed, `disk_free` and `disk_size` the bytes of the spool's file system, `spool_size` those of the spool.
@@ -51,6 +52,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     stored: int = 0
     duplicates: int = 0
     purged: int = 0
+    dropped: int = 0
     backlog_s: float = 0.0
     spool_ok: bool = True
     disk_free: int | None = None
@@ -71,7 +73,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ledger(self) -> Ledger:
         """Where every reading that came in had gone at the beat."""
-        return Ledger(self.received, self.stored, self.duplicates, self.quarantined, self.spooled)
+        return Ledger(
+            self.received,
+            self.stored,
+            self.duplicates,
+            self.quarantined,
+            self.spooled,
+            self.purged,
+            self.dropped,
+        )
 
     @property
     def alive(self) -> bool:

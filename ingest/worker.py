@@ -364,6 +364,7 @@ class Worker:
             stored=ledger.stored,
             duplicates=ledger.duplicates,
             purged=ledger.purged,
+            dropped=ledger.dropped,
             backlog_s=self._backlog_s(),
             spool_ok=self._spool_ok,
             disk_free=disk.free,
