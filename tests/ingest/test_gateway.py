@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.broker import EmbeddedBroker
 from ingest.gateway.doorkeeper import Doorkeeper
 from ingest.gateway.hj212 import frames
 from ingest.gateway.serving import Doors, serve
@@ -28,7 +29,7 @@ from sensors.device import Point
 from sensors.unknown_device import UnknownDevices
 from twin.errors import BusyError, InputError
 
-from .conftest import free_port, pressure_device, wait_until
+from .conftest import City, free_port, pressure_device, wait_until
 
 CHINA = timezone(timedelta(hours=8))
 PASSWORD = "123456"
@@ -300,6 +301,18 @@ def test_a_push_is_answered_with_the_receipt_of_each_message(city):
     ]
     assert city.stored(one) == [(to_ms(at), 300_000.0)]
     assert city.stored(two) == [(to_ms(at), 500_000.0)]
+
+
+def test_the_embedded_broker_will_do(tmp_path):
+    with EmbeddedBroker() as broker:
+        city = City(tmp_path, Address(broker.host, broker.port))
+        city.register("WP-1")
+        with city.worker(), Gateway(city).running() as gateway:
+            body = {"messages": [{"device": "WP-1", "data": native(1, now())}]}
+            reply = httpx.post(gateway.url, json=body, headers=token_of(city), timeout=15)
+            city.settled(1)
+        city.close()
+    assert reply.json()["results"][0]["receipt"]["ok"] == [[1, 1]]
 
 
 def test_a_token_speaks_for_its_own_devices_only(city):
