@@ -16,8 +16,9 @@ from pathlib import Path
 
 from ingest.certificates import TlsFolder
 from ingest.private import make_folder, write_private
-from ingest.topic import PREFIX
+from ingest.topic import PREFIX, Channel
 from sensors.credentials import AT_THE_BROKER, Credentials, Role
+from twin.asset import System
 from twin.errors import InputError, UnavailableError
 
 SERVICES = ("ingest", "gateway")
@@ -26,15 +27,7 @@ MAX_PACKET_BYTES = 2 * 1024 * 1024
 """A packet longer than this ends its connection. It is far more than the contract's 64 KiB, so that a message that is
 merely too long reaches quarantine and is receipted there: a device that is cut off instead would send it for ever."""
 
-DEVICES_ACL = f"""\
-# %u is the login: a device speaks and hears under its own name only (docs/devices.md).
-pattern write {PREFIX}/+/+/%u/data
-pattern write {PREFIX}/+/+/%u/data/senml
-pattern write {PREFIX}/+/+/%u/status
-pattern write {PREFIX}/+/+/%u/cmd/ans
-pattern read {PREFIX}/+/+/%u/ack
-pattern read {PREFIX}/+/+/%u/cmd
-
+_SPARKPLUG_ACL = """
 # Sparkplug B 3.0, chapter 4: the login is the edge node's id.
 pattern write spBv1.0/+/NBIRTH/%u
 pattern write spBv1.0/+/NDATA/%u
@@ -120,11 +113,13 @@ class Plan:
 
     folder: Path
     user: str
+    districts: Sequence[str]
     devices: Door = Door("0.0.0.0", 8883)  # noqa: S104  # devices come from outside, through TLS
     services: Door = Door("127.0.0.1", 8884)
     certificates: Door | None = None
     save_s: int = 2
     denials: bool = True
+    sparkplug: bool = True
 
     @property
     def configuration(self) -> Path:
@@ -183,6 +178,26 @@ def configuration(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
+def devices_acl(districts: Sequence[str], *, sparkplug: bool) -> str:
+    """Return the access list of devices: each speaks and hears under its own name, in one of `districts`.
+
+    Districts and systems are written out, since a device that could make up as many as it likes could fill the broker
+    with retained messages. What is sent most stands first: Mosquitto takes the first line that fits.
+    """
+    lines = ["# %u is the login (docs/devices.md)."]
+    for access, channel in (
+        ("write", Channel.DATA),
+        ("read", Channel.ACK),
+        ("write", Channel.SENML),
+        ("write", Channel.STATUS),
+        ("read", Channel.CMD),
+        ("write", Channel.ANSWER),
+    ):
+        places = [f"{district}/{system}" for district in districts for system in System]
+        lines += [f"pattern {access} {PREFIX}/{place}/%u/{channel}" for place in places]
+    return "\n".join(lines) + "\n" + (_SPARKPLUG_ACL if sparkplug else "")
+
+
 def set_up(plan: Plan, names: Sequence[str], logins: Credentials) -> SetUp:
     """Write everything that the broker needs into its folder; what TLS needs stays where it is there already.
 
@@ -201,7 +216,7 @@ def set_up(plan: Plan, names: Sequence[str], logins: Credentials) -> SetUp:
         secret = logins.issue(login, Role.SERVICE).secret
         write_private(plan.folder / "secrets" / login, f"{secret}\n".encode())
     write_private(plan.configuration, configuration(plan).encode())
-    write_private(plan.folder / "devices.acl", DEVICES_ACL.encode())
+    write_private(plan.folder / "devices.acl", devices_acl(plan.districts, sparkplug=plan.sparkplug).encode())
     write_private(plan.folder / "services.acl", SERVICES_ACL.encode())
     write_private(plan.folder / "README.md", readme(plan).encode())
     return SetUp(made, issued, write_logins(plan.folder, logins))

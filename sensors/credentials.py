@@ -179,6 +179,11 @@ class Credentials:
         proved = matches(secret, _NOBODY if found is None else found.verifier)
         return found if found is not None and proved and found.valid(self.clock.now()) else None
 
+    def get(self, login: str) -> Credential:
+        """Return one login, revoked or not; UnknownError if there is none of that name."""
+        with reading(self.engine) as connection:
+            return _one(connection, login)
+
     def list(self) -> list[Credential]:
         """Return every login, revoked ones too, ordered by login."""
         return list(self.each())

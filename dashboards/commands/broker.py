@@ -56,6 +56,7 @@ def config(
         int, typer.Option(min=0, help="Seconds between two saves of what the broker holds; 0: after each message.")
     ] = 2,
     denials: Annotated[bool, typer.Option(help="Log what access lists deny, for `chengmai broker watch`.")] = True,
+    sparkplug: Annotated[bool, typer.Option(help="Let Sparkplug B nodes in.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Write a hardened configuration for Mosquitto: TLS, logins, access lists, persistence, limits."""
@@ -67,11 +68,13 @@ def config(
     plan = Plan(
         folder.resolve(),
         user or _broker_user(),
+        settings_of(ctx).districts,
         Door.parse(devices),
         Door.parse(services),
         Door.parse(certificates) if certificates else None,
         save_s,
         denials,
+        sparkplug,
     )
     issuer, trail = _open(ctx)
     done = set_up(plan, name or [socket.gethostname(), "localhost", "127.0.0.1"], issuer)

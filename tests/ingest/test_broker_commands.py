@@ -28,7 +28,7 @@ class Operator:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.broker = folder / "broker"
-        (folder / "chengmai.toml").write_text("")
+        (folder / "chengmai.toml").write_text("[city]\ndistrict = 'hewan'\n")
         engine = connect(f"sqlite:///{folder / 'operations.sqlite'}")
         Registry(engine).put([pressure_device(name) for name in ("A", "B")])
         engine.dispose()

@@ -120,7 +120,7 @@ class Broker:
 
     def __init__(self, folder: Path, **planned: Any) -> None:
         doors = [Door("127.0.0.1", free_port()) for _ in range(3)]
-        self.plan = Plan(folder / "broker", getpass.getuser(), doors[0], doors[1], doors[2], **planned)
+        self.plan = Plan(folder / "broker", getpass.getuser(), ["hewan"], doors[0], doors[1], doors[2], **planned)
         self.engine = connect(f"sqlite:///{folder / 'operations.sqlite'}")
         Registry(self.engine).put([pressure_device(name) for name in ("A", "B", "C")])
         self.logins = Credentials(self.engine)
@@ -210,6 +210,8 @@ def test_a_device_speaks_under_its_own_name_only(broker: Broker):
         "cim/v2/hewan/water/A/data",
         "cim/v1/hewan/water/A",
         "cim/v1/hewan/water/x/A/data",
+        "cim/v1/elsewhere/water/A/data",
+        "cim/v1/hewan/anything/A/data",
         "spBv1.0/g/NDATA/B",
         "spBv1.0/STATE/city",
         "sim/v1/hewan/clock",
