@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -22,6 +21,12 @@ _STEADY_S = 60.0  # a part that has run this long starts its back-off anew
 _STOP_S = 10.0  # a part that has not stopped by then is killed
 _LOG_BYTES = 20_000_000  # of a part; it keeps this one and the one before
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_LAUNCH = (
+    "import ctypes, os, signal, sys; "
+    f"ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, signal.SIGTERM); os.execvp(sys.argv[1], sys.argv[1:])"
+)
+"""What a part is on Linux before it is itself: it stops when the supervisor is killed. Run in a process of its own,
+because code between fork and exec may hang in a process that has threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +130,12 @@ class Supervisor:
     def _spawn(self, part: Part) -> subprocess.Popen[bytes]:
         with (self.logs / f"{part.name}.log").open("ab") as log:
             return subprocess.Popen(
-                part.command,
+                [sys.executable, "-ISc", _LAUNCH, *part.command] if sys.platform == "linux" else part.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self.environment},
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops the parts in order
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  # one thread only
             )
 
     def _keep_log_short(self, part: Part) -> None:
@@ -147,10 +151,6 @@ class Supervisor:
             file.seek(max(0, log.stat().st_size - 4096))
             lines = file.read().decode("utf-8", "replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), f"nothing in {log}")
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def require_free_port(host: str, port: int, option: str) -> None:

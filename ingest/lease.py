@@ -95,6 +95,7 @@ class Leaseholder:
         self._drain_after_s: dict[str, float] = {}
         self._locked_s: dict[str, float] = {}
         self._spool_ids: dict[str, str] = {}
+        self._available = True
 
     @property
     def owned(self) -> list[str]:
@@ -122,8 +123,9 @@ class Leaseholder:
         try:
             lost = self._leases.beat(held)
         except (UnavailableError, BusyError) as error:
-            logger.warning("leases_unavailable", error=str(error), held=self.owned)
+            self._tell(error)
             return
+        self._tell(None)
         for district in lost:
             if not self._duties[district].lost:
                 logger.warning("lease_lost", district=district, epoch=held[district])
@@ -132,7 +134,7 @@ class Leaseholder:
         try:
             self._bury()
         except UnavailableError as error:
-            logger.warning("leases_unavailable", error=str(error), held=self.owned)
+            self._tell(error)
             return
         self._share()
         self._drain()
@@ -149,6 +151,14 @@ class Leaseholder:
                         self._leases.bury(lease.worker)
                 except BusyError:
                     continue  # it lives; or the database is locked, and the next turn tells
+
+    def _tell(self, error: Exception | None) -> None:
+        """Say once that the database went, and once that it is back."""
+        if error is not None and self._available:
+            logger.warning("leases_unavailable", error=str(error), held=self.owned)
+        elif error is None and not self._available:
+            logger.info("leases_available_again", held=self.owned)
+        self._available = error is None
 
     def _share(self) -> None:
         share = self._leases.share(len(self._districts))
@@ -192,7 +202,7 @@ class Leaseholder:
         try:
             return self._leases.take(district, self._spool_ids[district])
         except (UnavailableError, BusyError) as error:
-            logger.warning("leases_unavailable", error=str(error), held=self.owned)
+            self._tell(error)
             return None
 
     def _open(self, district: str, opening: ExitStack) -> Spool | None:
@@ -326,7 +336,7 @@ class Leaseholder:
         try:
             self._leases.leave()
         except (UnavailableError, BusyError) as error:
-            logger.warning("leases_unavailable", error=str(error), held=[])
+            self._tell(error)
         self._reap()
 
     def _renew_to_the_end(self) -> None:
@@ -335,7 +345,7 @@ class Leaseholder:
             try:
                 self._leases.beat(held)
             except (UnavailableError, BusyError) as error:
-                logger.warning("leases_unavailable", error=str(error), held=sorted(held))
+                self._tell(error)
 
 
 class _StateKeeper:
