@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, bindparam, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, bindparam, func, insert, select, update
 
 from sensors.device import Device, DeviceId, Point
 from sensors.device_list import check, read_devices
@@ -130,7 +130,7 @@ def _put_devices(connection: Connection, given: Sequence[Device]) -> None:
         statement = update(devices).where(devices.c.device == bindparam("key"))
         connection.execute(statement.values({name: bindparam(name) for name in rows[0]}), changed)
     if fresh:
-        connection.execute(insert(devices), fresh)
+        _insert(connection, devices, devices.c.device, fresh)
 
 
 def _put_points(connection: Connection, given: Sequence[Device]) -> None:
@@ -150,15 +150,20 @@ def _put_points(connection: Connection, given: Sequence[Device]) -> None:
                 fresh.append({**row, "series": following + len(fresh)})
             else:
                 changed.append({**row, "key": series})
-    if given:
+    if known:
         gone = update(points).where(points.c.device == bindparam("owner")).values(position=None)
-        connection.execute(gone, [{"owner": device.id} for device in given])
+        connection.execute(gone, [{"owner": device} for device in sorted({device for device, _ in known})])
     if fresh:
-        connection.execute(insert(points), fresh)
+        _insert(connection, points, points.c.series, fresh)
     if changed:
         statement = update(points).where(points.c.series == bindparam("key"))
         names = [name for name in changed[0] if name != "key"]
         connection.execute(statement.values({name: bindparam(name) for name in names}), changed)
+
+
+def _insert(connection: Connection, table: Table, key: Column[Any], rows: Sequence[dict[str, Any]]) -> None:
+    """Insert `rows`, a thousand a statement: what is returned makes SQLAlchemy bundle them for every driver."""
+    connection.execute(insert(table).returning(key), rows).close()
 
 
 def _device_row(device: Device) -> dict[str, Any]:

@@ -127,7 +127,10 @@ def _tell(proposal: Proposal, *, adopted: bool, as_json: bool) -> None:
         typer.echo(line)
     for name, reason in proposal.left_out.items():
         typer.echo(f"left out    {name}: {reason} (say it by --point)")
-    typer.echo("adopted" if adopted else "nothing registered (--dry-run)")
+    if adopted:
+        typer.echo(f"adopted; what it sent until now: chengmai quarantine replay --device {proposal.device.id}")
+    else:
+        typer.echo("nothing registered (--dry-run)")
 
 
 def _sends(sighting: Sighting) -> str:
