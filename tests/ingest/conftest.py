@@ -229,7 +229,8 @@ class FieldDevice:
         self.connection.wait(10)
 
     def _receipted(self, delivery: Delivery) -> None:
-        self.receipts.append(json.loads(delivery.payload))
+        if delivery.topic == f"{self._base}/ack":  # amqtt gives a new client every retained message there is, unasked
+            self.receipts.append(json.loads(delivery.payload))
 
     def send(self, payload: bytes | dict[str, Any], topic: str = "") -> None:
         raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()

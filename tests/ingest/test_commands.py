@@ -77,7 +77,7 @@ def test_ingest_runs_until_told_to_stop_and_the_ledger_balances(tmp_path, mosqui
         process.kill()
         process.wait(10)
     ledger = json.loads(run(path, "ledger", "--json").stdout)
-    counts = {"stored": 0, "duplicates": 0, "quarantined": 1, "spooled": 0, "purged": 0}
+    counts = {"stored": 0, "duplicates": 0, "quarantined": 1, "spooled": 0, "purged": 0, "dropped": 0}
     assert ledger == {"received": 1, **counts, "balance": 0}
     (refused,) = [json.loads(line) for line in run(path, "quarantine", "list", "--json").stdout.splitlines()]
     assert (refused["code"], refused["payload"]) == ("E_JSON", "not json")
