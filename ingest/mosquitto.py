@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.certificates import TlsFolder
+from ingest.certificates import LEAF_LASTS, TlsFolder
 from ingest.private import make_folder, write_private
 from ingest.topic import PREFIX, Channel
 from sensors.credentials import AT_THE_BROKER, Credentials, Role
@@ -283,9 +283,14 @@ Settings of ingest:
     password_file = "{folder / "secrets" / "ingest"}"
     ca = "{folder / "tls" / "ca.pem"}"
 
+    [gateway]
+    username = "gateway"
+    password_file = "{folder / "secrets" / "gateway"}"
+
 - A service's password is put into `secrets/` when it is first issued; move it to the machine that the service runs on.
 - `tls/ca.key` signs certificates: move it to another machine, and back only for `chengmai broker certificate` and for
   revoking one.
+- `tls/server.pem` ends after {LEAF_LASTS.days} days: delete it and run `chengmai broker config` again, then reload.
 - After logins change: `chengmai broker logins {folder} --reload`.
 - Denials: `chengmai broker watch {folder}` writes them to the audit trail and keeps the log short.
 """
