@@ -7,11 +7,11 @@ BEGIN IMMEDIATE, because a deferred transaction that turns into a write under co
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -208,6 +208,7 @@ commands = Table(
     Column("code", Text),
     Column("result", Text),
     Index("commands_to_send", "district", "sent"),
+    Index("commands_open", "expires", sqlite_where=text("ok IS NULL"), postgresql_where=text("ok IS NULL")),
 )
 """Commands to devices, from their order to their answer."""
 
@@ -301,6 +302,14 @@ def counter(connection: Connection, name: str) -> int:
     return int(connection.execute(select(counters.c.value).where(counters.c.name == name)).scalar_one())
 
 
+_TIMEOUTS: Mapping[str, dict[str, float]] = {
+    "pg8000": {"timeout": BUSY_TIMEOUT_S},
+    "psycopg": {"connect_timeout": 10},
+    "psycopg2": {"connect_timeout": 10},
+}
+"""Seconds after which a server that does not answer is away: of connecting, and with pg8000 of every answer."""
+
+
 def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
@@ -311,7 +320,7 @@ def _engine(url: str) -> Engine:
             event.listen(engine, "connect", _prepare)
             event.listen(engine, "begin", _begin)
             return engine
-        return create_engine(parsed, pool_pre_ping=True)
+        return create_engine(parsed, pool_pre_ping=True, connect_args=_TIMEOUTS.get(parsed.get_driver_name(), {}))
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(
             str(error), where=url, expected="an SQLAlchemy URL such as sqlite:///operations.sqlite"
@@ -341,11 +350,31 @@ def _told(engine: Engine) -> Generator[None, None, None]:
             raise BusyError(what, where=where, expected=f"a writer that is done within {BUSY_TIMEOUT_S:g} s") from error
         raise UnavailableError(what, where=where) from error
     except DatabaseError as error:
+        state, what = _sql_state(error)
+        if state.startswith(_AWAY):
+            raise UnavailableError(what, where=where) from error
+        if state in _BUSY:
+            raise BusyError(what, where=where) from error
         if isinstance(error.orig, sqlite3.DatabaseError) and "not a database" in str(error.orig):
             raise InputError(
                 str(error.orig), where=where, expected="an operations database", code="E_FORMAT"
             ) from error
         raise
+
+
+_AWAY = ("08", "53", "57P")
+_BUSY = {"40001", "40P01", "55P03"}
+"""SQLSTATEs of PostgreSQL (its documentation, appendix A): no connection, no resources, going down or coming up; a
+serialisation that failed, a deadlock, a lock that could not be had."""
+
+
+def _sql_state(error: DatabaseError) -> tuple[str, str]:
+    """Return SQLSTATE and message, as pg8000 (a mapping) or psycopg (`sqlstate`) give them; else an empty one."""
+    first = error.orig.args[0] if error.orig is not None and error.orig.args else ""
+    if isinstance(first, Mapping):
+        fields = cast("Mapping[str, str]", first)
+        return fields.get("C", ""), fields.get("M", str(error.orig))
+    return str(getattr(error.orig, "sqlstate", None) or ""), str(error.orig)
 
 
 def _revision(connection: Connection) -> str | None:

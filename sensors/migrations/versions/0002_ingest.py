@@ -82,6 +82,8 @@ def _commands() -> None:
         sa.Column("result", sa.Text),
     )
     op.create_index("commands_to_send", "commands", ["district", "sent"])
+    still_open = sa.text("ok IS NULL")
+    op.create_index("commands_open", "commands", ["expires"], sqlite_where=still_open, postgresql_where=still_open)
 
 
 def _workers() -> None:
