@@ -56,7 +56,8 @@ class Retention:
 class ReadingStore(Protocol):
     """Keeps readings, each (series, time) once (entry point group ``chengmai.stores``).
 
-    `precision` is the relative error at most of a value that comes back; 0 where it comes back bit by bit.
+    `precision` is the error at most of a value that comes back, as a share of the largest of its series; 0 where it
+    comes back bit by bit.
     """
 
     precision: ClassVar[float]

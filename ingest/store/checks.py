@@ -47,7 +47,9 @@ def check_what_is_written_is_read(store: ReadingStore) -> None:
     kinds = [str(kind) for kind in frame.dtypes]
     assert kinds == ["int32", "datetime64[ms, UTC]", "float64", "uint8"], f"types of read, not {kinds}"
     back = frame["value"].to_numpy()
-    assert same(back, np.array(values[::-1]), store.precision).all(), f"values in time order, not {list(back)}"
+    assert same(back, np.array(values[::-1]), store.precision * max(values)).all(), (
+        f"values in time order, not {list(back)}"
+    )
     assert list(frame["quality"]) == [Quality.GOOD] * 5, "quality comes back"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -42,18 +41,13 @@ class Newest:
         self._time = np.empty(0, np.int64)
         self._value = np.empty(0)
         self._quality = np.empty(0, np.uint8)
-        self._asked: set[int] = set()
+        self._asked = np.empty(0, np.bool_)
 
     def note(self, rows: Rows) -> None:
         """Take in readings, in any order."""
         if not len(rows.series):
             return
-        missing = int(rows.series.max()) + 1 - len(self._time)
-        if missing > 0:
-            missing = max(missing, len(self._time) // 4)  # grows by shares, so that many new series cost few copies
-            self._time = np.append(self._time, np.full(missing, NEVER))
-            self._value = np.append(self._value, np.zeros(missing))
-            self._quality = np.append(self._quality, np.zeros(missing, np.uint8))
+        self._grow(rows.series)
         order = np.lexsort((-np.arange(len(rows.series)), rows.time, rows.series))
         last = order[np.append(np.diff(rows.series[order]) != 0, True)]
         last = last[rows.time[last] > self._time[rows.series[last]]]
@@ -69,17 +63,27 @@ class Newest:
 
     def unasked(self, series: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return those of `series`, each once, of which nobody has said `asked` yet."""
+        self._grow(series)
         names = np.unique(series)
-        return names[[name not in self._asked for name in names.tolist()]]
+        return names[~self._asked[names]]
 
-    def asked(self, series: Iterable[int]) -> None:
+    def asked(self, series: NDArray[np.int32]) -> None:
         """Note that whatever the store had of these series has been taken in."""
-        self._asked.update(series)
+        self._asked[series] = True
 
     @property
     def newest(self) -> int:
         """The newest time of all, or NEVER."""
         return int(self._time.max()) if len(self._time) else NEVER
+
+    def _grow(self, series: NDArray[np.int32]) -> None:
+        missing = int(series.max(initial=-1)) + 1 - len(self._time)
+        if missing > 0:
+            missing = max(missing, len(self._time) // 4)  # grows by shares, so that many new series cost few copies
+            self._time = np.append(self._time, np.full(missing, NEVER))
+            self._value = np.append(self._value, np.zeros(missing))
+            self._quality = np.append(self._quality, np.zeros(missing, np.uint8))
+            self._asked = np.append(self._asked, np.zeros(missing, np.bool_))
 
     def latest(self) -> Latest:
         """Return the newest reading of every series that has one."""

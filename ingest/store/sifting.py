@@ -26,13 +26,14 @@ def sift(
     batch: Batch,
     newest: NDArray[np.int64],
     held: Callable[[Batch], NDArray[np.float64]],
-    precision: float = 0.0,
+    tolerance: NDArray[np.float64] | float = 0.0,
 ) -> Sifted:
     """Sort out what a store has to be given of a batch, so that each (series, time) is kept once.
 
     `newest` (n, int64) is the newest time the store has of each reading's series, ms since 1970 UTC, or NEVER; only
     readings that are not newer are asked of `held`, which returns the values at their (series, time), NaN for none.
-    Within the batch the first reading of a (series, time) counts. Values are the same within a relative `precision`.
+    Within the batch the first reading of a (series, time) counts. Values are the same within `tolerance`, in SI, for
+    all or for each reading.
     """
     order = np.lexsort((batch.time, batch.series))
     series, time = batch.series[order], batch.time[order]
@@ -45,18 +46,18 @@ def sift(
     reference = np.empty(len(batch))
     reference[order] = np.where(np.isnan(there), batch.value[leaders], there)[np.cumsum(leads) - 1]
     fresh = np.sort(leaders[np.isnan(there)])
-    differs = ~same(batch.value, reference, precision)
+    differs = ~same(batch.value, reference, tolerance)
     differs[fresh] = False
     conflicts = np.flatnonzero(differs)
     return Sifted(fresh, len(batch) - len(fresh) - len(conflicts), conflicts)
 
 
-def same(one: NDArray[np.float64], other: NDArray[np.float64], precision: float) -> NDArray[np.bool_]:
-    """Return where two columns of values agree within a relative `precision`; NaN agrees with nothing."""
-    if not precision:
-        return one == other
-    with np.errstate(over="ignore", invalid="ignore"):  # the largest floats differ by no float
-        return (one == other) | (np.abs(one - other) <= precision * np.maximum(np.abs(one), np.abs(other)))
+def same(
+    one: NDArray[np.float64], other: NDArray[np.float64], tolerance: NDArray[np.float64] | float
+) -> NDArray[np.bool_]:
+    """Return where two columns of values agree within `tolerance`; NaN agrees with nothing."""
+    with np.errstate(over="ignore", invalid="ignore"):  # the largest floats may differ by more than a float holds
+        return (one == other) | (np.abs(one - other) <= tolerance)
 
 
 __all__ = ["NEVER", "Sifted", "same", "sift"]

@@ -3,8 +3,8 @@
 A field of line protocol becomes a metric: ``reading_value{series="7"}``, and ``reading_quality`` where the quality is
 not GOOD. The server answers 204 to everything, drops what it does not like, and shows what it took a second later;
 hence `held` (`ingest.read_back`), and what it is known to drop is not even sent. It keeps some twelve digits of a
-value, and eighteen below the largest of some thousand neighbours of its series; and two points at one time unless it
-runs with -dedup.minScrapeInterval=1ms, without which nothing is written.
+value, counted from the largest of some thousand neighbours of its series; and two points at one time unless it runs
+with -dedup.minScrapeInterval=1ms, without which nothing is written.
 
 Sources: VictoriaMetrics documentation, "How to send data from InfluxDB-compatible agents", "How to export data in
 JSON line format", "Deduplication", "Retention", "URL format" (cluster version), "Keyconcepts".
@@ -44,7 +44,7 @@ AHEAD_MS = 2 * 86_400_000
 """Points farther ahead than two days are dropped (documentation, "Retention": by default)."""
 
 LARGEST = 1e12
-"""Larger values (SI) are refused: thousands of values of a series share an exponent, and 18 digits reach to 1e-6."""
+"""Larger values (SI) are refused: they would leave their neighbours, which share an exponent with them, no digits."""
 
 _UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400, "m": 31 * 86_400, "": 31 * 86_400, "y": 365 * 86_400}
 """Seconds of the units of -retentionPeriod; without a unit it is in months of 31 days."""
@@ -107,7 +107,7 @@ class VictoriaStore(LineStore):
     bearer token. How long readings stay is the server's to say (-retentionPeriod); a shorter one than wished is told.
     """
 
-    precision: ClassVar[float] = 2e-12
+    precision: ClassVar[float] = 1e-11  # twelve digits, of the largest of some thousand neighbours
     at_once: ClassVar[int] = 20_000
     series_at_once: ClassVar[int] = 2000
     visible_s: ClassVar[float] = 2.5  # asked sooner, a new series is hidden for ten seconds: the answer is cached
@@ -126,10 +126,11 @@ class VictoriaStore(LineStore):
         self._keeps_ms: int | None = None
         self._is_set_up = False
         self._recent: deque[tuple[float, Batch]] = deque()
+        self._largest = np.zeros(0)
 
     def held(self, batch: Batch) -> NDArray[np.bool_]:
         """Return which readings of the batch the server shows, with their values."""
-        return same(super()._values(batch), batch.value, self.precision)
+        return same(super()._values(batch), batch.value, self._tolerance(batch))
 
     def close(self) -> None:
         """Close the connections."""
@@ -172,6 +173,12 @@ class VictoriaStore(LineStore):
             (int(at), f"beyond {LARGEST:g}: the server would blur its neighbours") for at in np.flatnonzero(huge)
         ]
         return np.flatnonzero(~(old | ahead | huge)), refused
+
+    def _tolerance(self, batch: Batch) -> NDArray[np.float64]:
+        missing = int(batch.series.max(initial=-1)) + 1 - len(self._largest)
+        self._largest = np.append(self._largest, np.zeros(max(0, missing)))
+        np.maximum.at(self._largest, batch.series, np.abs(batch.value))
+        return self.precision * self._largest[batch.series]
 
     def _lines(self, batch: Batch) -> list[str]:
         return sparse_lines(batch)

@@ -60,6 +60,21 @@ def test_held_is_what_the_server_shows_with_that_value(victoria):
     store.close()
 
 
+def test_small_values_beside_large_ones_are_found_and_come_again_as_duplicates(victoria):
+    store = emptied(victoria)
+    rng = np.random.default_rng(5)
+    values = 10 ** rng.uniform(-9, 6, 5000)
+    batch = readings(*((1, 1000 * at, float(value)) for at, value in enumerate(values)))
+    store.write(batch)
+    assert store.held(batch).all()
+    store._recent.clear()
+    again = store.write(batch)
+    assert (again.stored, again.duplicates) == (0, 5000)
+    moved = readings(*((1, 1000 * at, float(value) * 1.001 + 1e-3) for at, value in enumerate(values)))
+    assert not store.held(moved).any()
+    store.close()
+
+
 def test_a_reading_that_is_not_shown_yet_is_no_new_one(victoria):
     emptied(victoria).close()
     store = VictoriaStore(f"victoria+{victoria}")
