@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from packaging.requirements import Requirement
 
+from dashboards.audit_trail import trail_of
 from dashboards.settings import Settings
 from dashboards.supervisor import listens
 from ingest import store
@@ -26,6 +27,7 @@ from twin.city import City
 from twin.errors import ChengmaiError
 
 _LOW_DISK_BYTES = 2_000_000_000
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Verdict(StrEnum):
@@ -54,7 +56,7 @@ def examine(load_settings: Callable[[], Settings]) -> list[Finding]:
     except ChengmaiError as error:
         return [*findings, Finding(Verdict.BAD, "settings", str(error), "correct the file or the variable")]
     findings.append(Finding(Verdict.GOOD, "settings", f"read; paths start from {settings.home}"))
-    for check in (_disk, _city, _operations, _store, _broker, _ingest, _monitor, _web):
+    for check in (_disk, _city, _operations, _trail, _store, _broker, _ingest, _monitor, _web):
         try:
             findings.extend(check(settings))
         except ChengmaiError as error:
@@ -66,6 +68,7 @@ _REMEDIES = {
     "_disk": "free some space",
     "_city": "chengmai load FILES… --city FILE",
     "_operations": "check operations.url (chengmai config)",
+    "_trail": "check operations.trail_anchor (chengmai config)",
     "_store": "check store.url and store.token (chengmai config)",
     "_broker": "check mqtt.url (chengmai config)",
     "_ingest": "check ingest.spool (chengmai config)",
@@ -137,6 +140,18 @@ def _operations(settings: Settings) -> Iterator[Finding]:
         yield Finding(Verdict.WARNING, "operations", "no devices registered", "chengmai devices import FILE")
 
 
+def _trail(settings: Settings) -> Iterator[Finding]:
+    engine = connect(settings.operations_url())
+    try:
+        found = trail_of(settings, engine).verify()
+    finally:
+        engine.dispose()
+    if not found.faults:
+        yield Finding(Verdict.GOOD, "trail", f"{found.entries} entries, unbroken; anchored up to {found.anchored}")
+    for fault in found.faults:
+        yield Finding(Verdict.BAD, "trail", fault, "find out who did it; chengmai trail verify (docs/security.md)")
+
+
 def _store(settings: Settings) -> Iterator[Finding]:
     readings = store.open_store(settings.store_url(), settings.store_token())
     newest = readings.latest().time
@@ -160,7 +175,14 @@ def _broker(settings: Settings) -> Iterator[Finding]:
             Verdict.WARNING,
             "broker",
             "embedded: MQTT 3.1.1, anonymous, forgets sessions when it stops; for demos only",
-            "run Mosquitto and set mqtt.embedded = false (docs/operations.md)",
+            "chengmai broker config FOLDER, run Mosquitto, set mqtt.embedded = false (docs/security.md)",
+        )
+    elif not address.tls and address.host not in _LOOPBACK:
+        yield Finding(
+            Verdict.WARNING,
+            "broker",
+            "logins and readings cross the network in the clear",
+            "chengmai broker config FOLDER; mqtt.url = mqtts://… and mqtt.ca (docs/security.md)",
         )
 
 
@@ -235,7 +257,7 @@ def _web(settings: Settings) -> Iterator[Finding]:
         yield Finding(Verdict.GOOD, "dashboard", f"listens at {url}")
     else:
         yield Finding(Verdict.BAD, "dashboard", f"nobody listens at {url}", "chengmai up, or chengmai serve")
-    if settings.web.host not in {"127.0.0.1", "localhost", "::1"}:
+    if settings.web.host not in _LOOPBACK:
         yield Finding(
             Verdict.WARNING,
             "dashboard",

@@ -8,6 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from dashboards.audit_trail import note
 from dashboards.commands.doctor import doctor
 from dashboards.doctor import Verdict, examine
 from dashboards.settings import SettingsSource, load
@@ -79,6 +80,20 @@ def test_a_dashboard_open_to_the_network_is_warned_of(tmp_path: Path):
     warnings = [finding for finding in examine(lambda: settings) if finding.verdict is Verdict.WARNING]
 
     assert any("without a login" in finding.found for finding in warnings)
+
+
+def test_a_broken_trail_and_logins_in_the_clear_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "chengmai.toml").write_text("[mqtt]\nurl = 'mqtt://broker.example'\nembedded = false\n", "utf-8")
+    settings = load(tmp_path / "chengmai.toml")
+    monkeypatch.setattr("dashboards.doctor.listens", lambda _host, _port: True)  # as if that broker were there
+    note(settings, "device.add", "WP-1")
+    assert any(finding.subject == "trail" and "unbroken" in finding.found for finding in examine(lambda: settings))
+
+    (tmp_path / "trail.anchor").unlink()
+    told = [finding for finding in examine(lambda: settings) if finding.verdict is not Verdict.GOOD]
+
+    assert any(finding.subject == "trail" and "no anchor" in finding.found for finding in told)
+    assert any(finding.subject == "broker" and "in the clear" in finding.found for finding in told)
 
 
 @pytest.mark.parametrize("as_json", [False, True])
