@@ -20,6 +20,7 @@ from typing import Protocol
 
 import structlog
 
+from ingest.outage import Outage
 from ingest.spool import Group, Reader, Spool, owned
 from sensors.leases import TTL_S, Leases
 from twin.errors import BusyError, ChengmaiError, UnavailableError
@@ -95,7 +96,7 @@ class Leaseholder:
         self._drain_after_s: dict[str, float] = {}
         self._locked_s: dict[str, float] = {}
         self._spool_ids: dict[str, str] = {}
-        self._available = True
+        self._outage = Outage("leases", worker=leases.worker)
 
     @property
     def owned(self) -> list[str]:
@@ -123,9 +124,9 @@ class Leaseholder:
         try:
             lost = self._leases.beat(held)
         except (UnavailableError, BusyError) as error:
-            self._tell(error)
+            self._outage.note(error)
             return
-        self._tell(None)
+        self._outage.note(None)
         for district in lost:
             if not self._duties[district].lost:
                 logger.warning("lease_lost", district=district, epoch=held[district])
@@ -134,7 +135,7 @@ class Leaseholder:
         try:
             self._bury()
         except UnavailableError as error:
-            self._tell(error)
+            self._outage.note(error)
             return
         self._share()
         self._drain()
@@ -151,14 +152,6 @@ class Leaseholder:
                         self._leases.bury(lease.worker)
                 except BusyError:
                     continue  # it lives; or the database is locked, and the next turn tells
-
-    def _tell(self, error: Exception | None) -> None:
-        """Say once that the database went, and once that it is back."""
-        if error is not None and self._available:
-            logger.warning("leases_unavailable", error=str(error), held=self.owned)
-        elif error is None and not self._available:
-            logger.info("leases_available_again", held=self.owned)
-        self._available = error is None
 
     def _share(self) -> None:
         share = self._leases.share(len(self._districts))
@@ -202,7 +195,7 @@ class Leaseholder:
         try:
             return self._leases.take(district, self._spool_ids[district])
         except (UnavailableError, BusyError) as error:
-            self._tell(error)
+            self._outage.note(error)
             return None
 
     def _open(self, district: str, opening: ExitStack) -> Spool | None:
@@ -336,7 +329,7 @@ class Leaseholder:
         try:
             self._leases.leave()
         except (UnavailableError, BusyError) as error:
-            self._tell(error)
+            self._outage.note(error)
         self._reap()
 
     def _renew_to_the_end(self) -> None:
@@ -345,7 +338,7 @@ class Leaseholder:
             try:
                 self._leases.beat(held)
             except (UnavailableError, BusyError) as error:
-                self._tell(error)
+                self._outage.note(error)
 
 
 class _StateKeeper:

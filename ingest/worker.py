@@ -33,6 +33,7 @@ from ingest.device_desk import DeviceDesk
 from ingest.intake import Intake
 from ingest.monitor import Monitor
 from ingest.mqtt import Address, Connection, Delivery, Inbox
+from ingest.outage import Outage
 from ingest.payload.formats import decoders
 from ingest.spool import Spool
 from ingest.status import BEAT, Status
@@ -112,6 +113,8 @@ class Worker:
         self._admission = self._admit(())
         self._quality = GrossRange(())
         self._changed: Pipeline | None = None
+        self._registry_outage = Outage("registry", district=district)
+        self._desk_outage = Outage("device_desk", district=district)
         self._failure: Exception | None = None
         self._last_message: datetime | None = None
         self._spool_ok = True
@@ -180,6 +183,7 @@ class Worker:
         with self._lock:
             try:
                 version = self._registry.version()
+                self._registry_outage.note(None)
                 if version == self._version:
                     return
                 with _uncollected():
@@ -187,7 +191,7 @@ class Worker:
             except (UnavailableError, BusyError) as error:
                 if self._version < 0:
                     raise
-                logger.warning("registry_unavailable", error=str(error))
+                self._registry_outage.note(error)
                 return
             with _uncollected():
                 self._admission = self._admit(devices)
@@ -333,8 +337,9 @@ class Worker:
             try:
                 if self._desk is not None:
                     self._desk.step(self._connection)
+                self._desk_outage.note(None)
             except (UnavailableError, BusyError) as error:
-                logger.warning("desk_waits", error=str(error))
+                self._desk_outage.note(error)
             if self._keep_state is not None:
                 self._keep_state()
 

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from sensors.leases import FORGOTTEN_S, TTL_S, Leases
-from sensors.operations import connect, metadata
-from twin.errors import UnavailableError
+from sensors.operations import connect, metadata, writing
+from twin.errors import BusyError, UnavailableError
 
 from .conftest import NOON
 
@@ -212,3 +212,13 @@ def test_a_server_that_is_away_is_told_and_takes_nothing(postgres, worker):
     finally:
         postgres.start()
     assert owner.beat({"hewan": 1}) == set()
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+@pytest.mark.parametrize(
+    ("state", "told"), [("57P03", UnavailableError), ("53300", UnavailableError), ("40P01", BusyError)]
+)
+def test_what_a_server_says_of_itself_is_no_programming_error(database, state, told):
+    raising = f"DO $$ BEGIN RAISE EXCEPTION 'it says' USING ERRCODE = '{state}'; END $$"
+    with pytest.raises(told, match="it says"), writing(database) as connection:
+        connection.exec_driver_sql(raising)
