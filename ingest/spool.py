@@ -52,6 +52,8 @@ writing the heart-beat take space too, and must go on when nothing more is taken
 LOG_SHARE = 32
 """The write-ahead log is copied into the file before it takes more than this fraction of the disk."""
 
+_READING_BYTES = 22  # series, time, value, quality, history
+
 _VACUUM_PAGES = 2000  # given back at a time: they pass through the log, which has to fit into the reserve
 
 
@@ -86,6 +88,13 @@ class Group:
     forgotten: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
     states: dict[str, bytes] = field(default_factory=dict[str, bytes])
     released: list[int] = field(default_factory=list[int])
+
+    @property
+    def bytes(self) -> int:
+        """About how long it is on disk: readings, refused messages, and what decoders remember."""
+        readings = sum(len(batch) for batch in self.batches)
+        refused = sum(len(one.payload) + len(one.topic) + len(one.reason) for one in self.quarantine)
+        return _READING_BYTES * readings + refused + sum(len(state) for state in self.states.values())
 
 
 @contextmanager
@@ -145,7 +154,7 @@ class Spool:
         It also fails when the disk is nearly full (`RESERVE_BYTES`), and as soon as there is room it does not.
         BusyError when a row of `group.released` has been purged meanwhile.
         """
-        self._keep_reserve()
+        self._keep_reserve(2 * group.bytes)  # once in the log, and once in the file
         with self._transaction(self._durable) as connection:
             newest = _add_batches(connection, group.batches)
             quarantined = quarantine.add(connection, group.quarantine)
@@ -198,12 +207,14 @@ class Spool:
             quarantined = quarantine.add(connection, refused)
             _count(connection, stored=stored, duplicates=duplicates, quarantined=quarantined)
             _move(connection, Reader.STORED, "spooled", through)
+        self._forget()
 
     def detected(self, through: int, state: bytes) -> None:
         """Note that detection is past the batches up to `through`, and the state that it was in then."""
         with self._transaction(self._moving) as connection:
             connection.execute("INSERT OR REPLACE INTO states VALUES ('detection', ?)", (state,))
             _move(connection, Reader.DETECTED, "undetected", through)
+        self._forget()
 
     def state(self, name: str) -> bytes | None:
         """Return what was last kept under `name` (`Group.states`, `detected`, `beat`), or None."""
@@ -334,10 +345,22 @@ class Spool:
         with self._reads() as connection:
             return dict(connection.execute("SELECT name, value FROM counters").fetchall())
 
-    def _keep_reserve(self) -> None:
-        """UnavailableError when the disk is nearly full, even with what the spool itself can give back."""
+    def _forget(self) -> None:
+        """Delete what both readers are past, no more at a time than the log of a full disk still takes."""
+        statement = (
+            "DELETE FROM batches WHERE id IN (SELECT id FROM batches "
+            "WHERE id <= (SELECT min(value) FROM counters WHERE name LIKE 'cursor_%') ORDER BY id LIMIT ?)"
+        )
+        limit = _log_pages(self.path) // 2  # a row's deletion touches its page, and a neighbour or the page above
+        more = True
+        while more:
+            with self._transaction(self._moving) as connection:
+                more = connection.execute(statement, (limit,)).rowcount == limit
+
+    def _keep_reserve(self, coming: int) -> None:
+        """UnavailableError when `coming` bytes would leave the disk nearly full, even with what can be given back."""
         disk = shutil.disk_usage(self.path)
-        reserve = min(RESERVE_BYTES, round(RESERVE_SHARE * disk.total))
+        reserve = coming + min(RESERVE_BYTES, round(RESERVE_SHARE * disk.total))
         if disk.free >= reserve:
             return
         with self._writing, self._told():
@@ -382,11 +405,15 @@ def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table: later it does nothing
     connection.execute("PRAGMA journal_mode = WAL")
-    # On a small disk the log may not grow as long as usual (1000 pages): what it holds has to fit into the file too.
-    pages = max(10, min(1000, shutil.disk_usage(path).total // (LOG_SHARE * 4096)))
-    connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+    connection.execute("PRAGMA secure_delete = OFF")  # Debian's default writes zeros over all that is deleted
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_log_pages(path)}")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     return connection
+
+
+def _log_pages(path: Path) -> int:
+    """Return how many pages the log may hold: on a small disk not the usual 1000, since they have to fit in too."""
+    return max(10, min(1000, shutil.disk_usage(path).total // (LOG_SHARE * 4096)))
 
 
 @contextmanager
@@ -433,7 +460,7 @@ def _sum_after(connection: sqlite3.Connection, cursor: int) -> int:
 
 
 def _move(connection: sqlite3.Connection, reader: Reader, waiting: str, through: int) -> None:
-    """Move a cursor, count down what waits for its reader, and delete what both readers are past."""
+    """Move a cursor, and count down what waits for its reader."""
     passed = (
         "SELECT coalesce(sum(readings), 0) FROM batches "
         "WHERE id > (SELECT value FROM counters WHERE name = ?) AND id <= ?"
@@ -441,7 +468,6 @@ def _move(connection: sqlite3.Connection, reader: Reader, waiting: str, through:
     count = connection.execute(passed, (f"cursor_{reader}", through)).fetchone()[0]
     _count(connection, **{waiting: -count})
     connection.execute("UPDATE counters SET value = ? WHERE name = ?", (through, f"cursor_{reader}"))
-    connection.execute("DELETE FROM batches WHERE id <= (SELECT min(value) FROM counters WHERE name LIKE 'cursor_%')")
 
 
 def _pack(batch: Batch) -> bytes:
