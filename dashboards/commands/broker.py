@@ -102,9 +102,11 @@ def logins(ctx: typer.Context, folder: Folder, *, reload: Reload = False, as_jso
     from ingest.mosquitto import write_logins
 
     issuer, _ = _open(ctx)
-    written = write_logins(folder.resolve(), issuer)
-    if reload:
-        tell(folder.resolve())
+    try:
+        written = write_logins(folder.resolve(), issuer)
+    finally:  # passwords stand in their files even where the revocation list lacks its key: they end now
+        if reload:
+            tell(folder.resolve())
     if as_json:
         typer.echo(json.dumps({**asdict(written), "reloaded": reload}))
         return

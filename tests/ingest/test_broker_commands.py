@@ -137,6 +137,16 @@ def test_a_certificate_is_issued_to_a_login_that_the_broker_takes(operator: Oper
             operator.types("broker", "certificate", str(operator.broker), login, "--write", str(folder))
 
 
+def test_a_password_ends_even_where_the_key_that_revokes_certificates_is_away(operator: Operator, door: Door):
+    operator.types("broker", "certificate", str(operator.broker), "A", "--write", str(operator.folder / "for-a"))
+    (operator.broker / "tls" / "ca.key").rename(operator.folder / "ca.key")
+    operator.types("credentials", "revoke", "A")
+    with Party(door, operator.broker / "tls" / "ca.pem", "A", secret_of(operator, "A")) as device:
+        with pytest.raises(ChengmaiError, match=r"ca\.key"):
+            operator.types("broker", "logins", str(operator.broker), "--reload")
+        wait_until(lambda: device.lost)
+
+
 def test_a_broken_trail_ends_with_status_1(operator: Operator):
     operator.types("credentials", "issue", "A")
     (operator.folder / "trail.anchor").unlink()
