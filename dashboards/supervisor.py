@@ -89,18 +89,26 @@ class Supervisor:
                 self._keep_log_short(running.part)
 
     def shut_down(self) -> None:
-        """Stop the parts, the last started first; kill what has not stopped in time."""
-        for running in reversed(self._running):
-            if running.process.poll() is not None:
-                continue
-            running.process.send_signal(signal.SIGTERM)
-            try:
-                running.process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                self.say(f"{running.part.name} did not stop in {_STOP_S:.0f} s: killed")
-                running.process.kill()
-                running.process.wait()
+        """Stop the parts, those that others come after last; kill what has not stopped in time."""
+        left = [running for running in self._running if running.process.poll() is None]
+        while left:
+            needed = {name for running in left for name in running.part.after}
+            now = [running for running in left if running.part.name not in needed]
+            for running in now:
+                running.process.send_signal(signal.SIGTERM)
+            until = time.monotonic() + _STOP_S
+            for running in now:
+                self._end(running, until - time.monotonic())
+            left = [running for running in left if running not in now]
         self._running.clear()
+
+    def _end(self, running: _Running, patience_s: float) -> None:
+        try:
+            running.process.wait(max(0.0, patience_s))
+        except subprocess.TimeoutExpired:
+            self.say(f"{running.part.name} did not stop in {_STOP_S:.0f} s: killed")
+            running.process.kill()
+            running.process.wait()
 
     def _is_ready(self, running: _Running) -> bool:
         part = running.part

@@ -102,6 +102,25 @@ def test_stopping_leaves_no_process_behind(tmp_path: Path):
         os.kill(int(text(pid_file)), 0)
 
 
+def test_a_part_stops_before_those_it_came_after_and_its_peers_with_it(tmp_path: Path):
+    told = (
+        "import pathlib,signal,sys,time; out = pathlib.Path(sys.argv[1]); "
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), out.write_text(str(time.time())), sys.exit())); "
+        "out.write_text('ready'); time.sleep(60)"
+    )
+
+    def part(name: str, after: tuple[str, ...] = ()) -> Part:
+        file = tmp_path / name
+        return Part(name, [sys.executable, "-c", told, str(file)], after, lambda: bool(text(file)))
+
+    group = Supervisor([part("broker"), part("one", ("broker",)), part("two", ("broker",))], tmp_path, lambda _: None)
+    group.start(threading.Event())
+    group.shut_down()
+    broker, one, two = (float(text(tmp_path / name)) for name in ("broker", "one", "two"))
+    assert broker > max(one, two)
+    assert abs(one - two) < broker - max(one, two)  # the two slept at once, and the broker after them
+
+
 def test_a_part_that_stops_at_once_is_named_with_its_last_words(tmp_path: Path):
     part = Part("ingest", [sys.executable, "-c", "raise SystemExit('no broker here')"], ready=lambda: False)
     group = Supervisor([part], tmp_path / "logs", lambda _: None)
