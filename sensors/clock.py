@@ -41,11 +41,14 @@ FOLLOWED_S = 10.0
 """A step of the machine's clock up to this long is followed at once: what time synchronisation corrects every day."""
 
 
+_JITTER_S = 0.001  # the two clocks are not read at one moment
+
+
 class SteadyClock:
     """The machine's clock, unless it steps: then time goes on as it went, until `adopt` says that the step is right.
 
     Set by an hour, a machine's clock would make every reading too old or too far ahead. Between two steps this is
-    exactly `wall`; `monotonic` is what tells a step (CLOCK_MONOTONIC is slewed with the clock, and never stepped).
+    `wall` to the millisecond; `monotonic` is what tells a step (CLOCK_MONOTONIC is slewed with the clock, and never stepped).
     """
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -55,8 +58,9 @@ class SteadyClock:
 
     def now(self) -> datetime:
         """Return the city's time, aware UTC."""
-        if 0 < abs(self.off_s) <= FOLLOWED_S:
-            self.adopt()
+        off_s = self.off_s  # looked at once: a step between two looks would be followed unseen
+        if _JITTER_S < abs(off_s) <= FOLLOWED_S:
+            self._zero_s += off_s
         return datetime.fromtimestamp(self._zero_s + self._monotonic(), UTC)
 
     def seconds(self) -> float:

@@ -245,6 +245,14 @@ def test_a_step_that_sets_a_wrong_clock_right_is_followed(watch: Watch):
     assert clock.off_s == pytest.approx(0.0)
 
 
+def test_a_step_in_the_middle_of_a_look_is_not_followed_unseen():
+    machine = Machine()
+    steps = iter([0.0, 3600.0, 3600.0])  # set by an hour right after the first look
+    clock = SteadyClock(lambda: machine.wall() + next(steps), machine.monotonic)
+    machine.monotonic_s += 1e-6
+    assert clock.now() < NOON + timedelta(seconds=1)
+
+
 def test_a_small_step_is_followed_at_once():
     machine = Machine()
     clock = SteadyClock(machine.wall, machine.monotonic)
