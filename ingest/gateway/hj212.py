@@ -86,17 +86,23 @@ class Hj212Door:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         station = _Station(host, peer, _now_s(), writer, asyncio.Semaphore(WINDOW))
         try:
-            received = frames(reader, lambda: station.device is not None)
+            await self._serve(reader, station)
+        except asyncio.CancelledError:
+            logger.debug("station_left", peer=peer)  # the gateway ends; asyncio would log the task as failed
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, station: _Station) -> None:
+        received = frames(reader, lambda: station.device is not None)
+        try:
             async with asyncio.TaskGroup() as under_way, aclosing(received):
                 async for raw in received:
                     waited_s = 0.0 if station.device is not None else _now_s() - station.opened_s
                     if waited_s > STRANGER_S or not await self._take(station, raw, under_way):
                         break
         except* (ConnectionError, TimeoutError) as lost:
-            logger.info("station_lost", peer=peer, device=station.device, error=str(lost.exceptions[0]))
-        finally:
-            self._writers.discard(writer)
-            writer.close()
+            logger.info("station_lost", peer=station.peer, device=station.device, error=str(lost.exceptions[0]))
 
     def close(self) -> None:
         """End every connection; stations come again."""

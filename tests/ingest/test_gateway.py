@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -13,6 +15,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 
 import httpx
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +33,7 @@ from sensors.unknown_device import UnknownDevices
 from twin.errors import BusyError, InputError
 
 from .conftest import City, free_port, pressure_device, wait_until
+from .test_crash import start_worker
 
 CHINA = timezone(timedelta(hours=8))
 PASSWORD = "123456"
@@ -241,6 +245,71 @@ def test_a_backlog_sent_at_once_is_answered_whole(city, station_of):
         assert answered == {read_frame(raw).request for raw in sent}
         city.settled(100)
     assert len(city.stored(device)) == 100
+
+
+@pytest.mark.slow
+def test_a_worker_killed_in_mid_stream_loses_no_frame_that_was_answered(city, station_of):
+    device, start = register_station(city), now() - timedelta(minutes=30)
+    count, kills = 120, 2
+    worker = start_worker(city)
+    try:
+        with Gateway(city, answer_s=2.0).running() as gateway:
+            station = station_of(gateway)
+            sent = {
+                raw: read_frame(raw).request
+                for raw in (station.frame(start + timedelta(seconds=n), n) for n in range(count))
+            }
+            answered = set()
+            for kill in range(kills):
+                wait_until(lambda: lives(city))
+                before = city.spool.ledger().received
+                station.send(b"".join(list(sent)[kill * count // kills : (kill + 1) * count // kills]))
+                wait_until(lambda before=before: city.spool.ledger().received > before)
+                os.kill(worker.pid, signal.SIGKILL)
+                worker.wait(10)
+                while answer := station.answer(0.3):
+                    answered.add(answer.request)
+                assert answered < set(sent.values()), "some were under way when the worker died"
+                assert {moment_of(request) for request in answered} <= on_disk(city, device)
+                city.spool.beat(msgspec.structs.replace(city.spool.status(), connected=False))
+                worker = start_worker(city)
+            wait_until(lambda: lives(city))
+            until = time.monotonic() + 60
+            while answered != set(sent.values()) and time.monotonic() < until:
+                station.send(b"".join(raw for raw, request in sent.items() if request not in answered))
+                while answer := station.answer(2.5):
+                    answered.add(answer.request)
+        assert answered == set(sent.values())
+        wait_until(lambda: not city.spool.ledger().spooled)
+    finally:
+        worker.kill()
+        worker.wait(10)
+    assert sorted(moment for moment, _ in city.stored(device)) == [to_ms(start) + n * 1000 for n in range(count)]
+    assert (city.spool.ledger().balance, city.spool.ledger().quarantined) == (0, 0)
+
+
+def lives(city):
+    status = city.spool.status()
+    return status is not None and status.connected
+
+
+def moment_of(request):
+    return to_ms(datetime.strptime(request[:14], "%Y%m%d%H%M%S").replace(tzinfo=CHINA))
+
+
+def on_disk(city, device):
+    spooled = {time for one in city.spool.batches(0, 10**9) for time in one.batch.time.tolist()}
+    return spooled | {moment for moment, _ in city.stored(device)}
+
+
+def test_a_gateway_that_is_stopped_with_frames_under_way_ends_quietly(city, station_of, caplog):
+    register_station(city)
+    with Gateway(city).running() as gateway:
+        station = station_of(gateway)
+        station.send(b"".join(station.frame(now() - timedelta(seconds=n), n) for n in range(50)))
+        assert station.answer(1.0) is None
+    assert station.answer() == "closed"
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_a_silent_or_noisy_connection_is_ended(city, station_of, monkeypatch):
