@@ -103,6 +103,12 @@ class Admission:
             return self._addresses.get(address)
         return topic.device if topic is not None and topic.device in self._devices else None
 
+    def below(self, address: str) -> list[DeviceId]:
+        """Return the devices at an address and below it: of a Sparkplug node, itself and its devices."""
+        return [
+            device for known, device in self._addresses.items() if known == address or known.startswith(f"{address}/")
+        ]
+
     def refusal(self, device: DeviceId | None, topic: Topic | None, address: str = "") -> Refusal | None:
         """Return why nothing is taken from who speaks (E_DEVICE, E_IDENTITY, E_TOPIC), or None.
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 import msgspec
 import structlog
 
+from ingest.admission import Admission
 from ingest.inbox import Delivery
 from ingest.mqtt import Connection
-from ingest.payload import MAX_BYTES, Count, Measurement
+from ingest.payload import MAX_BYTES, Count, Measurement, sparkplug
+from ingest.payload.formats import SPARKPLUG_PREFIX
 from ingest.topic import Channel, Topic, parse
 from sensors.clock import Clock, to_ms
 from sensors.command_log import Command, CommandLog
@@ -69,19 +71,21 @@ class DeviceDesk:
         self._sightings: dict[str, Sighting] = {}
         self._answers: deque[tuple[Delivery, Topic, _Answer]] = deque()
 
-    def hear(self, deliveries: list[Delivery], knows: Callable[[Topic], bool]) -> list[Delivery]:
+    def hear(self, deliveries: list[Delivery], admission: Admission) -> list[Delivery]:
         """Take notice of what stands on ``status``, and take the answers; return what is left for the intake.
 
-        Answers are acknowledged once they are written. A status is the intake's too, which refuses what is none.
+        Answers are acknowledged once they are written. A status is the intake's too, which refuses what is none, and
+        so are Sparkplug's births and deaths, of which the desk reads no more than the topic.
         """
-        if not any(delivery.topic.endswith((_STATUS, _ANSWER)) for delivery in deliveries):
-            return deliveries
         left: list[Delivery] = []
         for delivery in deliveries:
-            if delivery.topic.endswith(_STATUS):
-                self._hear_status(delivery, knows)
-            elif delivery.topic.endswith(_ANSWER) and self._take_answer(delivery, knows):
+            topic = delivery.topic
+            if topic.endswith(_STATUS):
+                self._hear_status(delivery, admission)
+            elif topic.endswith(_ANSWER) and self._take_answer(delivery, admission):
                 continue
+            elif topic.startswith(SPARKPLUG_PREFIX):
+                self._hear_sparkplug(delivery, admission)
             left.append(delivery)
         return left
 
@@ -115,7 +119,21 @@ class DeviceDesk:
         for command in self._commands.expire(now):
             logger.warning("command_expired", command=command.id, device=command.device, name=command.name)
 
-    def _hear_status(self, delivery: Delivery, knows: Callable[[Topic], bool]) -> None:
+    def _hear_sparkplug(self, delivery: Delivery, admission: Admission) -> None:
+        try:
+            topic = sparkplug.parse(delivery.topic)
+        except RefusedError:
+            return  # the intake says so, and keeps it
+        if not topic.kind.endswith(("BIRTH", "DEATH")):
+            return
+        # A node that dies takes its devices with it; each has a birth of its own when it is back.
+        device, now = admission.find(None, topic.address), self._clock.now()
+        gone = admission.below(topic.address) if topic.kind == "NDEATH" else []
+        with self._lock:
+            for each in gone or ([] if device is None else [device]):
+                self._statuses[each] = DeviceStatus(each, topic.kind.endswith("BIRTH"), now, now)
+
+    def _hear_status(self, delivery: Delivery, admission: Admission) -> None:
         if len(delivery.payload) > MAX_BYTES:
             return
         try:
@@ -127,7 +145,7 @@ class DeviceDesk:
         now = self._clock.now()
         birth = text if said.online and bytes(said.points) else ""
         with self._lock:
-            if not knows(topic):
+            if not admission.knows(topic):
                 self._note_birth(topic, birth, now)
                 return
             before = self._statuses.get(topic.device)
@@ -151,14 +169,14 @@ class DeviceDesk:
                 topic.device, self._district, topic.system, now, now, messages=0, birth=birth
             )
 
-    def _take_answer(self, delivery: Delivery, knows: Callable[[Topic], bool]) -> bool:
+    def _take_answer(self, delivery: Delivery, admission: Admission) -> bool:
         try:
             topic = parse(delivery.topic)
             answer = msgspec.json.decode(delivery.payload, type=_Answer)
         except (RefusedError, msgspec.DecodeError, RecursionError) as error:
             logger.warning("answer_refused", topic=delivery.topic[:300], error=str(error))
             return False
-        if len(delivery.payload) > MAX_BYTES or not knows(topic):
+        if len(delivery.payload) > MAX_BYTES or not admission.knows(topic):
             logger.warning("answer_refused", topic=delivery.topic, error="too long, or of an unknown device")
             return False
         with self._lock:

@@ -261,7 +261,7 @@ class Worker:
         self._send_receipts(time.monotonic(), every=True)
 
     def _left_by_desk(self, deliveries: list[Delivery]) -> list[Delivery]:
-        return deliveries if self._desk is None else self._desk.hear(deliveries, self._admission.knows)
+        return deliveries if self._desk is None else self._desk.hear(deliveries, self._admission)
 
     def _commit(self, deliveries: list[Delivery], stop: threading.Event) -> list[Delivery]:
         """Commit and acknowledge; return what is to be tried again because the spool could not take it."""

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -162,6 +163,24 @@ def test_an_answer_that_is_none_stops_nothing(city, field_device, answer):
         sender.send_values(1, [1], datetime.now(UTC) - timedelta(hours=1))
         wait_until(lambda: sender.receipted() == {1})
         wait_until(lambda: not worker._desk._answers)
+
+
+def test_a_sparkplug_node_that_dies_takes_its_devices_with_it(city):
+    node = f"spBv1.0/{city.district}/N1"
+    pump = replace(pressure_device("PUMP", city.district), address=f"{node}/P1")
+    other = replace(pressure_device("OTHER", city.district), address=f"spBv1.0/{city.district}/N2/P1")
+    city.registry.put([pump, other])
+    presence = Presence(city.engine)
+    with running(city):
+        edge = Connection(city.address, f"edge-{city.district}", clean=True).start()
+        edge.wait(10)
+        for name in ("N1", "N2"):
+            edge.publish(f"spBv1.0/{city.district}/DBIRTH/{name}/P1", b"")
+        wait_until(lambda: all((said := presence.get(name)) and said.online for name in ("PUMP", "OTHER")))
+        edge.publish(f"spBv1.0/{city.district}/NDEATH/N1", b"")
+        wait_until(lambda: not presence.get("PUMP").online)
+        assert presence.get("OTHER").online
+        edge.close()
 
 
 def test_the_city_says_to_sparkplug_nodes_that_it_lives_and_when_it_leaves(city):
