@@ -16,14 +16,14 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
 
 from sensors.clock import Clock, SystemClock, from_ms, to_ms
 from sensors.device import NAME, DeviceId
@@ -127,18 +127,21 @@ class Credentials:
         """
         _check(login, role, device, scope, secret)
         new = Secret(login, secret or _draw())
+        row = self._row(new, role, device, scope=scope, expires=expires)
         with writing(self.engine) as connection:
-            self._put(connection, new, role, device, scope=scope, expires=expires)
+            _put(connection, [row])
         return new
 
     def issue_to_devices(self, named: Iterable[DeviceId], expires: datetime | None = None) -> list[Secret]:
         """Make the logins of many devices, all or none; errors as `issue`."""
         made: list[Secret] = []
+        rows: list[dict[str, Any]] = []
+        for device in dict.fromkeys(named):
+            _check(device, Role.DEVICE, device, "", None)
+            made.append(Secret(device, _draw()))
+            rows.append(self._row(made[-1], Role.DEVICE, device, scope="", expires=expires))
         with writing(self.engine) as connection:
-            for device in named:
-                _check(device, Role.DEVICE, device, "", None)
-                made.append(Secret(device, _draw()))
-                self._put(connection, made[-1], Role.DEVICE, device, scope="", expires=expires)
+            _put(connection, rows)
         return made
 
     def rotate(self, login: str, secret: str | None = None) -> Secret:
@@ -196,33 +199,21 @@ class Credentials:
                 yield _credential(row)
 
     def without(self) -> list[DeviceId]:
-        """Return the devices in service that have no login of their own, ordered by id."""
-        mine = select(credentials.c.device).where(
-            credentials.c.device.is_not(None), credentials.c.revoked.is_(None), credentials.c.role == Role.DEVICE.value
-        )
+        """Return the devices in service that never had a login of their own, ordered by id.
+
+        One that was revoked is not among them: whoever ended it decides about the next.
+        """
+        mine = select(credentials.c.device).where(credentials.c.role == Role.DEVICE.value)
         query = select(devices.c.device).where(~devices.c.retired, devices.c.device.not_in(mine))
         with reading(self.engine) as connection:
             return [DeviceId(name) for name in connection.execute(query.order_by(devices.c.device)).scalars()]
 
-    def _put(
-        self,
-        connection: Connection,
-        new: Secret,
-        role: Role,
-        device: DeviceId | None,
-        *,
-        scope: str,
-        expires: datetime | None,
-    ) -> None:
-        of_login = credentials.c.login == new.login
-        if device is not None:
-            known = connection.execute(select(devices.c.device).where(devices.c.device == device)).one_or_none()
-            if known is None:
-                raise UnknownError("no such device", where=device, expected="one of `chengmai devices list`")
-        row = connection.execute(select(credentials.c.revoked).where(of_login)).one_or_none()
-        if row is not None and row.revoked is None:
-            raise InputError("has a secret already", where=f"login {new.login}", expected="rotate, or revoke it first")
-        values = {
+    def _row(
+        self, new: Secret, role: Role, device: DeviceId | None, *, scope: str, expires: datetime | None
+    ) -> dict[str, Any]:
+        """Return a login as it is kept. The hash takes its time: no lock is held meanwhile."""
+        return {
+            "login": new.login,
             "role": role.value,
             "device": device,
             "scope": scope,
@@ -231,13 +222,26 @@ class Credentials:
             "expires": None if expires is None else to_ms(expires),
             "revoked": None,
         }
-        if row is None:
-            connection.execute(insert(credentials).values(login=new.login, **values))
-        else:
-            connection.execute(update(credentials).where(of_login).values(**values))
 
     def _now(self) -> int:
         return to_ms(self.clock.now())
+
+
+def _put(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Write new logins, in place of revoked ones; InputError for one in use, UnknownError for no such device."""
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK]
+        wanted = {row["device"] for row in chunk if row["device"] is not None}
+        known = connection.execute(select(devices.c.device).where(devices.c.device.in_(wanted))).scalars()
+        if missing := wanted.difference(known):
+            raise UnknownError("no such device", where=min(missing), expected="one of `chengmai devices list`")
+        same = credentials.c.login.in_([row["login"] for row in chunk])
+        for found in connection.execute(select(credentials.c.login, credentials.c.revoked).where(same)):
+            if found.revoked is None:
+                where = f"login {found.login}"
+                raise InputError("has a secret already", where=where, expected="rotate, or revoke it first")
+        connection.execute(delete(credentials).where(same))
+        connection.execute(insert(credentials), chunk)
 
 
 def hashed(secret: str) -> str:
@@ -269,6 +273,9 @@ _NOBODY = f"$7${ITERATIONS}${_base64(bytes(SALT_BYTES))}${_base64(bytes(HASH_BYT
 """A verifier that no secret is known for: what is checked for a login that there is not."""
 
 _STATION = "hj212/"
+
+_CHUNK = 500
+"""Logins named in one query."""
 
 
 def _check(login: str, role: Role, device: DeviceId | None, scope: str, secret: str | None) -> None:

@@ -86,6 +86,14 @@ def test_devices_without_a_login_are_given_one_all_or_none(logins):
     assert logins.without() == []
 
 
+def test_a_revoked_device_is_not_given_a_login_along_with_the_others(logins):
+    logins.issue("WP-1", Role.DEVICE, WP_1)
+    logins.revoke("WP-1")
+    assert logins.without() == ["WP-2"]
+    logins.issue_to_devices([WP_1, WP_1])
+    assert [(one.login, one.revoked) for one in logins.list()] == [("WP-1", None)]
+
+
 @pytest.mark.parametrize(
     ("login", "role", "device", "scope", "secret"),
     [
