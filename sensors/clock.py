@@ -47,7 +47,7 @@ class SteadyClock:
     """The machine's clock, unless it steps: then time goes on as it went, until `adopt` says that the step is right.
 
     Set by an hour, a machine's clock would make every reading too old or too far ahead. Between two steps this is
-    `wall` to the millisecond; `monotonic` is what tells a step (CLOCK_MONOTONIC is slewed with the clock, never stepped).
+    `wall` to the millisecond; `monotonic` is what tells a step (CLOCK_MONOTONIC is slewed, never stepped).
     """
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
