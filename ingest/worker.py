@@ -246,10 +246,15 @@ class Worker:
     def _take_in(self, stop: threading.Event) -> None:
         receipts_s = readmitted_s = time.monotonic()
         held: list[Delivery] = []
+        most = GROUP_MESSAGES
         while not stop.is_set():
             held = held or self._left_by_desk(self._inbox.take(GROUP_MESSAGES, 0.1, LINGER_S))
             if held:
-                held = self._commit(held, stop)
+                group = held[:most]
+                if self._commit(group, stop):
+                    held, most = held[most:], min(2 * most, GROUP_MESSAGES)
+                else:
+                    most = max(1, len(group) // 2)  # a disk that is nearly full has room for a smaller group first
             self._intake.admission = self._admission
             now_s = time.monotonic()
             if now_s - receipts_s >= RECEIPTS_S:
@@ -263,21 +268,21 @@ class Worker:
     def _left_by_desk(self, deliveries: list[Delivery]) -> list[Delivery]:
         return deliveries if self._desk is None else self._desk.hear(deliveries, self._admission)
 
-    def _commit(self, deliveries: list[Delivery], stop: threading.Event) -> list[Delivery]:
-        """Commit and acknowledge; return what is to be tried again because the spool could not take it."""
+    def _commit(self, deliveries: list[Delivery], stop: threading.Event) -> bool:
+        """Commit and acknowledge; False, after a moment, when the spool could not take them."""
         try:
             self._intake.take(deliveries)
         except UnavailableError as error:
             self._spool_ok = False
             logger.warning("spool_unavailable", error=str(error), messages=len(deliveries))
             stop.wait(1.0)
-            return deliveries
+            return False
         self._spool_ok = True
         self._connection.ack(deliveries)
         self._last_message = datetime.now(UTC)
         for topic, payload in self._intake.replies():
             self._publish("reply_not_sent", topic, payload)
-        return []
+        return True
 
     def _readmit(self) -> None:
         try:
