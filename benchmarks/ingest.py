@@ -263,10 +263,13 @@ def memory(city: City, port: int, ingest: int, minutes: float) -> dict[str, floa
 
 def _rss_mb(pid: int) -> float:
     """Return the resident memory of a process and its children."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     status = Path(f"/proc/{pid}/status").read_text()
     own = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-    return own / 1024 + sum(_rss_mb(int(child)) for child in children)
+    return own / 1024 + sum(_rss_mb(child) for child in _children(pid))
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()]
 
 
 def file_system(folder: Path) -> str:
@@ -320,11 +323,10 @@ def two_workers(city: City, port: int, messages: int, start: int) -> dict[str, o
 
 def _owner(city: City, district: str, parent: int) -> int:
     """Return the process that works a district, one of the children of `parent`."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
 
     def found() -> list[int]:
         status = city.spool(district).status()
-        return [int(child) for child in children if status is not None and f"-{child}" in f"-{status.worker}"]
+        return [child for child in _children(parent) if status is not None and f"-{child}-" in status.worker]
 
     until(found, f"an owner of {district}")
     return found()[0]
