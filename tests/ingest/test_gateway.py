@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.broker import EmbeddedBroker
+from ingest.certificates import Authority
 from ingest.gateway.doorkeeper import Doorkeeper
 from ingest.gateway.hj212 import frames
 from ingest.gateway.serving import Doors, serve
@@ -382,6 +384,37 @@ def test_the_embedded_broker_will_do(tmp_path):
             city.settled(1)
         city.close()
     assert reply.json()["results"][0]["receipt"]["ok"] == [[1, 1]]
+
+
+def test_tokens_travel_over_tls(city, tmp_path):
+    city.register("WP-1")
+    authority = Authority.make(tmp_path, "test", datetime.now(UTC))
+    issued = authority.issue_server(["127.0.0.1"], datetime.now(UTC))
+    paths = [tmp_path / "gateway.pem", tmp_path / "gateway.key"]
+    for path, pem in zip(paths, issued, strict=True):
+        path.write_bytes(pem)
+    gateway = Gateway(city, certificate=paths[0], key=paths[1])
+    trusted = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+    body = {"messages": [{"device": "WP-1", "data": native(1, now())}]}
+    url, token = gateway.url.replace("http:", "https:"), token_of(city)
+    with city.worker(), gateway.running(broker=False):
+        wait_until(lambda: _listens(gateway.http_port))
+        replies = []
+
+        def receipted():
+            replies.append(httpx.post(url, json=body, headers=token, verify=trusted, timeout=15))
+            return replies[-1].status_code == 200
+
+        wait_until(receipted)  # the broker's connection is still coming up
+        with pytest.raises(httpx.ConnectError, match="certificate"):
+            httpx.get(url)
+        city.settled(1)
+    assert replies[-1].json()["results"][0]["receipt"]["ok"] == [[1, 1]]
+
+
+def _listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_token_speaks_for_its_own_devices_only(city):
