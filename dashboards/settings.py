@@ -90,7 +90,10 @@ class IngestSettings(_Section):
 class StoreSettings(_Section):
     """Where readings stay."""
 
-    url: str = Field(default="sqlite:readings.sqlite", description="sqlite:FILE, influx+http://…, influxql+http://…, victoria+http://… (docs/stores.md)")
+    url: str = Field(
+        default="sqlite:readings.sqlite",
+        description="sqlite:FILE, influx+http://…, influxql+http://…, victoria+http://… (docs/stores.md)",
+    )
     token: SecretStr = Field(default=SecretStr(""), description="access token of the store")
     token_file: Path | None = Field(default=None, description="file that holds the token, in place of it")
     retention_days: int = Field(default=400, ge=0, description="readings older than this are deleted; 0: never")

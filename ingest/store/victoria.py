@@ -144,11 +144,12 @@ class VictoriaStore(LineStore):
         try:
             flags = _flags(self._root.ask("GET", "/metrics", {}).decode("utf-8", "replace"))
         except UnavailableError as error:
-            if not error.what.startswith(("HTTP 401", "HTTP 403", "HTTP 404")):
+            if not error.what.startswith("HTTP 4"):
                 raise
-            logger.warning("flags_not_checked", error=str(error), wanted="-dedup.minScrapeInterval=1ms")
             flags = {}
         interval = flags.get("dedup.minScrapeInterval")
+        if interval is None:  # a cluster's gate tells its own flags, or none
+            logger.warning("flags_not_checked", server=self._root.base, wanted="-dedup.minScrapeInterval=1ms")
         if interval not in {None, "1ms"}:
             raise UnavailableError(
                 f"runs with -dedup.minScrapeInterval={interval}",

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import urllib.error
+import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from ingest.store import Retention
+from ingest.store.checks import START
 from ingest.store.victoria import VictoriaStore
 
 from .conftest import free_port, wait_until
@@ -72,11 +74,82 @@ def influxdb1(folder: Path) -> Iterator[str]:
 
 
 class PromptVictoriaStore(VictoriaStore):
-    """Shows at once what was written: the server is told to, in place of waiting a second or two."""
+    """Shows at once what was written: the `server` behind its address is told to, in place of waiting a second."""
+
+    visible_s = 0.0
+    server = ""
 
     def _send(self, body: bytes) -> None:
         super()._send(body)
-        ask(f"{self._root.base}/internal/force_flush")
+        ask(f"{self.server or self._root.base}/internal/force_flush")
+
+
+class _Gate(BaseHTTPRequestHandler):
+    server: Gate
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
+        del format, args
+
+    def do_GET(self) -> None:
+        self._pass_on(None)
+
+    def do_POST(self) -> None:
+        self._pass_on(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def _pass_on(self, body: bytes | None) -> None:
+        gate = self.server
+        path = self.path.removeprefix(gate.prefix)
+        gate.authorizations.add(self.headers.get("Authorization", ""))
+        if body is not None and "/write" in path:
+            body = b"\n".join(line for line in body.split(b"\n") if not gate.drops(line))
+        if (gate.prefix and not self.path.startswith(gate.prefix)) or (gate.closed and path.startswith(gate.closed)):
+            status, answer = 400, b"missing route"
+        elif body == b"":
+            status, answer = 204, b""
+        else:
+            headers = {"Content-Type": self.headers.get("Content-Type", "")}
+            request = urllib.request.Request(f"{gate.upstream}{path}", body, headers)
+            with urllib.request.urlopen(request, timeout=10) as answered:
+                status, answer = answered.status, answered.read()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+
+class Gate(ThreadingHTTPServer):
+    """What stands before a server: takes off a prefix, closes a path, and drops lines without a word."""
+
+    daemon_threads = True
+
+    def __init__(self, upstream: str, prefix: str = "", closed: str = "") -> None:
+        super().__init__(("127.0.0.1", 0), _Gate)
+        self.upstream, self.prefix, self.closed = upstream, prefix, closed
+        self.drops: Callable[[bytes], bool] = lambda _line: False
+        self.authorizations: set[str] = set()
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+@contextmanager
+def gate(upstream: str, prefix: str = "", closed: str = "") -> Iterator[Gate]:
+    server = Gate(upstream, prefix, closed)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def known(base: str, series: Iterable[int]) -> None:
+    """Give a server old readings of these series: it takes ten seconds to show one that it was asked for before."""
+    store = PromptVictoriaStore(f"victoria+{base}")
+    store._send("\n".join(f"reading,series={one} value=0 {START - 1000}" for one in series).encode())
+    store.close()
 
 
 def emptied(base: str) -> PromptVictoriaStore:

@@ -18,12 +18,12 @@ from ingest.store.checks import START, readings
 from ingest.store.influx import InfluxStore
 from ingest.store.sqlite import SqliteStore
 from ingest.storing import StoreForwarder
-from sensors.clock import SystemClock
+from sensors.clock import SystemClock, from_ms
 from twin.errors import UnavailableError
 
 from .conftest import free_port, wait_until
 from .influx_contract import TOKEN, InfluxContract
-from .store_servers import PromptVictoriaStore, victoria_metrics
+from .store_servers import PromptVictoriaStore, gate, known, victoria_metrics
 
 
 @pytest.fixture
@@ -211,12 +211,35 @@ def test_the_ledger_balances_whatever_the_audit_finds(spool, hasty, monkeypatch)
     }
 
 
-@pytest.mark.slow
-def test_readings_that_victoria_metrics_forgot_with_kill_9_are_written_again(spool, tmp_path):
+def test_what_victoria_metrics_answered_well_for_and_does_not_have_is_written_again(spool, tmp_path, monkeypatch):
+    monkeypatch.setattr("ingest.read_back.PATIENCE_S", 0.5)
+    monkeypatch.setattr("ingest.store.victoria.SHOWN_S", 0.3)
+    monkeypatch.setattr("ingest.read_back.LOOK_S", 0.1)
+    with victoria_metrics(tmp_path / "victoria") as base, gate(base) as lossy:
+        store = PromptVictoriaStore(f"victoria+{lossy.base}", "", Retention())
+        store.server = base
+        storing = forwarder(spool, store)
+        known(base, range(8))
+        lossy.drops = lambda line: line.startswith(b"reading,series=5 ")
+        spooled(spool, *((series, 1000, 2.5) for series in range(8)))
+        wait_until(lambda: storing.step() is False and storing.missing == 1)
+        assert spool.ledger() == Ledger(received=8, stored=0, duplicates=0, quarantined=0, spooled=8)
+        lossy.drops = lambda _line: False
+        wait_until(lambda: storing.step() is False and not spool.ledger().spooled)
+        assert spool.ledger() == Ledger(received=8, stored=8, duplicates=0, quarantined=0, spooled=0)
+        assert storing.missing == 0
+        assert len(store.read(range(8), from_ms(START), from_ms(START + 2000))) == 8
+        store.close()
+
+
+def test_readings_that_victoria_metrics_has_forgotten_before_the_audit_are_written_again(spool, tmp_path, monkeypatch):
+    monkeypatch.setattr("ingest.read_back.PATIENCE_S", 0.5)
+    monkeypatch.setattr("ingest.store.victoria.SHOWN_S", 0.3)
     port = free_port()
     with victoria_metrics(tmp_path / "victoria", port=port) as base:
         store = PromptVictoriaStore(f"victoria+{base}", "", Retention())
         storing = forwarder(spool, store)
+        known(base, range(50))
         spooled(spool, *((series, 0, 1.0) for series in range(50)))
         assert storing.step()
         wait_until(lambda: storing.step() or not spool.ledger().spooled)
@@ -224,7 +247,8 @@ def test_readings_that_victoria_metrics_forgot_with_kill_9_are_written_again(spo
         assert storing.step()
         assert spool.ledger().spooled == 50
     # Another server with an empty folder: as if the disk of the first had forgotten.
-    with victoria_metrics(tmp_path / "another", port=port):
+    with victoria_metrics(tmp_path / "another", port=port) as base:
+        known(base, range(50))
         wait_until(lambda: storing.step() or storing.missing == 50 or not spool.ledger().spooled, 60)
         assert storing.missing == 50
         wait_until(lambda: storing.step() or not spool.ledger().spooled, 60)

@@ -16,7 +16,7 @@ from sensors.clock import from_ms
 from twin.errors import UnavailableError
 
 from .conftest import free_port
-from .store_servers import PromptVictoriaStore, emptied, victoria_metrics
+from .store_servers import PromptVictoriaStore, emptied, gate, victoria_metrics
 
 DAY_MS = 86_400_000
 
@@ -126,3 +126,23 @@ def test_the_period_that_the_server_tells_is_understood(period, days):
 @pytest.mark.parametrize("period", ["", "abc", "0x5"])
 def test_a_period_that_is_none_is_not_guessed(period):
     assert _period_ms(period) is None
+
+
+def test_behind_a_gate_that_tells_no_flags_readings_are_written_all_the_same(victoria):
+    with gate(victoria, closed="/metrics") as before:
+        store = PromptVictoriaStore(f"victoria+{before.base}", "the-token", Retention())
+        store.server = victoria
+        assert store.write(readings((90, 0, 1.0))).stored == 1
+        assert store.held(readings((90, 0, 1.0))).all()
+        assert before.authorizations == {"Bearer the-token"}
+        store.close()
+
+
+def test_the_two_addresses_of_a_cluster_are_one_store(victoria):
+    with gate(victoria, prefix="/insert/0/influx") as inserting, gate(victoria, prefix="/select/0") as selecting:
+        url = f"victoria+{inserting.base}/insert/0/influx?read={selecting.base}/select/0"
+        store = PromptVictoriaStore(url, "", Retention())
+        store.server = victoria
+        assert store.write(readings((91, 0, 1.0))).stored == 1
+        assert list(store.read([91], from_ms(START), from_ms(START + 1))["value"]) == [1.0]
+        store.close()
