@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +52,9 @@ def config(
     user: Annotated[
         str, typer.Option(help="User that the broker runs as; yourself, or mosquitto if you are root.")
     ] = "",
+    connections: Annotated[
+        int, typer.Option(min=-1, help="Most connections at a door of devices; -1: as many as the system allows.")
+    ] = -1,
     save_s: Annotated[
         int, typer.Option(min=0, help="Seconds between two saves of what the broker holds; 0: after each message.")
     ] = 2,
@@ -69,9 +72,9 @@ def config(
         folder.resolve(),
         user or _broker_user(),
         settings_of(ctx).districts,
-        Door.parse(devices),
+        replace(Door.parse(devices), most=connections),
         Door.parse(services),
-        Door.parse(certificates) if certificates else None,
+        replace(Door.parse(certificates), most=connections) if certificates else None,
         save_s,
         denials,
         sparkplug,

@@ -432,6 +432,19 @@ def test_a_broker_set_up_again_keeps_its_certificates_and_passwords(own_broker: 
     assert "autosave_on_changes true" in own_broker.plan.configuration.read_text()
 
 
+def test_a_door_lets_in_as_many_as_it_is_told(own_broker: Broker):
+    own_broker.stop()
+    own_broker.plan = replace(own_broker.plan, devices=replace(own_broker.plan.devices, most=1))
+    set_up(own_broker.plan, ["127.0.0.1"], own_broker.logins)
+    own_broker.start()
+
+    def only_the_first() -> bool:
+        with own_broker.device("A") as first, own_broker.device("B") as second:
+            return first.connected and not second.connected
+
+    wait_until(only_the_first)  # the broker may yet count those who asked whether it listens
+
+
 def test_nobody_else_can_read_what_is_secret(broker: Broker):
     for path in broker.plan.folder.rglob("*"):
         if path.suffix in {".key", ".passwd"} or path.parent.name == "secrets":
