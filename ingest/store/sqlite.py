@@ -87,6 +87,7 @@ class SqliteStore:
         with self._told():
             self._writer.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             self._writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            self._writer.execute("PRAGMA secure_delete = OFF")  # Debian's SQLite overwrites what it deletes with zeros
             self._writer.executescript(_SCHEMA)
             self._upgrade()
 
