@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PORT   ?= 8050
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check format screenshots wheel upgrade clean
+.PHONY: help demo test test-fast faults faults-sabotage check format screenshots wheel upgrade clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,6 +33,14 @@ test: $(VENV)/test.stamp ## Run the whole test suite
 
 test-fast: $(VENV)/test.stamp ## Run the tests that take less than a few seconds each
 	@$(BIN)/pytest -m "not slow and not browser" -n 2
+
+faults: $(VENV)/test.stamp ## Run the fault campaign on real brokers, stores and workers (within 30 minutes)
+	@sh tests/system-packages.sh
+	@$(BIN)/python -m tests.faults
+
+faults-sabotage: $(VENV)/test.stamp ## Show that the campaign notices: a worker that acknowledges too early must fail case 4
+	@sh tests/system-packages.sh
+	@! $(BIN)/python -m tests.faults --case 4 --short --sabotage && echo "the sabotage was found out"
 
 check: $(VENV)/test.stamp ## Lint, types, import contract, doctests
 	$(BIN)/ruff check
