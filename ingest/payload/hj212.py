@@ -55,12 +55,15 @@ _EPOCH = to_ms(datetime(2000, 1, 1, tzinfo=UTC))
 _CENTURY_MS = 100 * 365 * 86_400_000
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _MN = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_TABLE: list[int] = []
-for _byte in range(256):
-    _register = _byte
+
+
+def _shifted(register: int) -> int:
     for _ in range(8):
-        _register = _register >> 1 ^ (0xA001 if _register & 1 else 0)
-    _TABLE.append(_register)
+        register = register >> 1 ^ (0xA001 if register & 1 else 0)
+    return register
+
+
+_TABLE = [_shifted(byte) for byte in range(256)]
 
 
 class Name(NamedTuple):
