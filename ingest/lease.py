@@ -96,6 +96,7 @@ class Leaseholder:
         self._drain_after_s: dict[str, float] = {}
         self._locked_s: dict[str, float] = {}
         self._spool_ids: dict[str, str] = {}
+        self._failure: Exception | None = None
         self._outage = Outage("leases", worker=leases.worker)
 
     @property
@@ -138,6 +139,8 @@ class Leaseholder:
             self._outage.note(error)
             return
         self._share()
+        if self._failure is not None and not self._duties:
+            raise self._failure
         self._drain()
 
     def _bury(self) -> None:
@@ -188,6 +191,7 @@ class Leaseholder:
             self._fail(district, error)
             return False
         logger.info("district_taken", district=district, epoch=epoch, worker=self._leases.worker)
+        self._failure = None
         self._start(duty, self._own)
         return True
 
@@ -225,12 +229,17 @@ class Leaseholder:
         return spool
 
     def _spool_id(self, district: str) -> str | None:
-        """Return the id of this machine's spool of a district, or None where there is none yet."""
-        if district not in self._spool_ids and self._premises.spool(district).is_file():
-            with closing(Spool(self._premises.spool(district))) as spool:
-                known = spool.state(SPOOL_ID)
-                if known is not None:
-                    self._spool_ids[district] = known.decode()
+        """Return the id of this machine's spool of a district, or None where there is none yet, or none to be read."""
+        path = self._premises.spool(district)
+        if district not in self._spool_ids and path.is_file():
+            try:
+                with closing(Spool(path)) as spool:
+                    known = spool.state(_SPOOL_ID)
+            except ChengmaiError as error:
+                logger.warning("spool_unreadable", district=district, error=str(error))
+                known = b""
+            if known is not None:
+                self._spool_ids[district] = known.decode()
         return self._spool_ids.get(district)
 
     def _drain(self) -> None:
@@ -311,9 +320,8 @@ class Leaseholder:
                 self._fail(duty.district, duty.failure)
 
     def _fail(self, district: str, error: Exception) -> None:
-        """Leave a district alone for a while; raise what is wrong with it where nothing else is to be worked here."""
-        if not self._duties:
-            raise error
+        """Leave a district alone for a while; what is wrong with it ends the process where that is left with none."""
+        self._failure = error
         self._not_before_s[district] = time.monotonic() + AGAIN_S
         logger.error("district_not_worked", district=district, error=str(error), again_s=AGAIN_S)
 

@@ -263,6 +263,24 @@ def test_a_district_that_fails_alone_leaves_the_others_alone(tmp_path, holder):
     wait_until(lambda: machine.working == {"good"})
 
 
+def test_a_spool_that_cannot_be_opened_leaves_the_other_districts_alone(tmp_path, holder):
+    machine = Machine(tmp_path / "m")
+    machine.spool("bad").write_bytes(b"no spool at all" * 100)
+    worker = holder(machine, "one", ("bad", "good"))
+    settle(worker)
+    assert worker.owned == ["good"]
+
+
+def test_a_damaged_spool_of_a_district_that_another_machine_owns_stops_nothing(tmp_path, holder):
+    here, there = Machine(tmp_path / "here"), Machine(tmp_path / "there")
+    owner = holder(there, "owner")
+    settle(owner)
+    here.spool("hewan").write_bytes(b"no spool at all" * 100)
+    standby = holder(here, "standby")
+    settle(standby, owner)
+    assert (owner.owned, standby.owned) == (["hewan"], [])
+
+
 def test_the_only_district_that_fails_ends_the_process_with_its_reason(tmp_path, holder):
     machine = Machine(tmp_path / "m")
     machine.failures["hewan"] = InputError("damaged", where="hewan")
