@@ -234,7 +234,7 @@ class Leaseholder:
         if district not in self._spool_ids and path.is_file():
             try:
                 with closing(Spool(path)) as spool:
-                    known = spool.state(_SPOOL_ID)
+                    known = spool.state(SPOOL_ID)
             except ChengmaiError as error:
                 logger.warning("spool_unreadable", district=district, error=str(error))
                 known = b""
