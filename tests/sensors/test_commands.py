@@ -23,8 +23,9 @@ def _settings(ctx: typer.Context):
 
 
 @pytest.fixture
-def run(url, engine, monkeypatch):
+def run(url, engine, monkeypatch, tmp_path):
     monkeypatch.setenv("CHENGMAI_OPERATIONS__URL", url)
+    monkeypatch.setenv("CHENGMAI_OPERATIONS__TRAIL_ANCHOR", str(tmp_path / "trail.anchor"))
 
     def invoke(*arguments):
         result = CliRunner().invoke(app, arguments)
