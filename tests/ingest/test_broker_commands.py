@@ -19,7 +19,7 @@ from sensors.registry import Registry
 from twin.errors import ChengmaiError
 
 from .conftest import _mosquitto, free_port, pressure_device, wait_until
-from .test_mosquitto import NOT_AUTHORISED, TAKEN, Party, listens, topic
+from .secured_broker import NOT_AUTHORISED, TAKEN, Party, listens, topic
 
 
 class Operator:
