@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -48,6 +49,9 @@ RESERVE_BYTES = 64 * 1024 * 1024
 RESERVE_SHARE = 0.1
 """Free space that intake leaves on the spool's disk: this much, or this share of a small one. Moving a cursor and
 writing the heart-beat take space too, and must go on when nothing more is taken in."""
+
+COMPANY_S = 0.03
+"""How long what is new in the spool waits for company, when its reader has caught up."""
 
 LOG_SHARE = 32
 """The write-ahead log is copied into the file before it takes more than this fraction of the disk."""
@@ -181,9 +185,14 @@ class Spool:
                 self._more.notify_all()
 
     def wait(self, after: int, timeout_s: float) -> None:
-        """Return when a batch newer than `after` has been committed here, or after `timeout_s`."""
+        """Return soon after a batch newer than `after` has been committed here, or after `timeout_s`.
+
+        A reader that has caught up is given those of the next `COMPANY_S` too: every step costs it a transaction.
+        """
         with self._more:
-            self._more.wait_for(lambda: self._newest > after, timeout_s)
+            more = self._more.wait_for(lambda: self._newest > after, timeout_s)
+        if more:
+            time.sleep(COMPANY_S)
 
     def batches(self, after: int, readings: int = 50_000) -> list[Spooled]:
         """Return batches newer than `after`, oldest first, until they hold `readings` readings or there are no more."""

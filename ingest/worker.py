@@ -55,8 +55,8 @@ WINDOW = 4000
 """QoS 1 deliveries in flight (Receive Maximum); the inbox holds as many, so that acknowledged ones bound memory."""
 
 GROUP_MESSAGES = 2000
-LINGER_S = 0.01
-"""A group waits this long for more messages, so that one fsync serves many; far below the 50 ms of the contract."""
+LINGER_S = 0.02
+"""A group waits this long for more messages, so that one fsync serves many; well below the 50 ms of the contract."""
 
 RECEIPTS_S = 0.1
 READMIT_S = 1.0
