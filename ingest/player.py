@@ -279,11 +279,17 @@ class Player:
         version = negotiate(self._address, _CONNECT_TIMEOUT_S)
         for client in self._clients:
             client.connection = self._connection(client, version)
+        topics = {fault_topic(client.device.district) for client in self._clients}
+
+        def ordered(delivery: Delivery) -> None:
+            if delivery.topic in topics:  # amqtt gives a new client every retained message there is, unasked
+                self._events.put(_Event(None, None, delivery.payload))
+
         orders = Connection(
             self._address,
             f"player-{self._clients[0].device.district}" if self._clients else "player",
-            subscribe=sorted({fault_topic(client.device.district) for client in self._clients}),
-            on_message=lambda delivery: self._events.put(_Event(None, None, delivery.payload)),
+            subscribe=sorted(topics),
+            on_message=ordered,
             clean=True,
             manual_ack=False,
             version=version,
