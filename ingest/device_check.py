@@ -55,7 +55,8 @@ class Patience:
 class DeviceCheck:
     """One check of the device whose data topic is `topic`, which has to connect to `host` and `port` (0: a free one).
 
-    `say` is told what the check does, and what the device is to do now, one line each.
+    The device is passed on to the broker's listener `through`, if that is another than the city's own. `say` is told
+    what the check does, and what the device is to do now, one line each.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class DeviceCheck:
         topic: Topic,
         broker: Address,
         *,
+        through: Address | None = None,
         host: str,
         port: int,
         patience: Patience | None = None,
@@ -79,7 +81,7 @@ class DeviceCheck:
         self._named: set[Name] = set()
         self._acts = Acts(time.monotonic(), time.monotonic())
         self._will_at: float | None = None  # of the network thread, as the rest of `acts` is of this one
-        self._tap = WireTap(host, port, broker, self._note)
+        self._tap = WireTap(host, port, through or broker, self._note)
         self._city = Connection(
             broker,
             f"device-check-{uuid.uuid4().hex[:12]}",
@@ -112,7 +114,7 @@ class DeviceCheck:
 
     def _play(self) -> None:
         self._say(f"waiting for {self._topic.device} to connect to {self._tap.host}:{self._tap.port}")
-        if not self._until(lambda now: bool(now.connects), self._patience.connect_s):
+        if not self._until(lambda now: now.accepted, self._patience.connect_s):
             return
         self._until(lambda now: bool(now.births), _BIRTH_S)
         wanted = self._patience.messages

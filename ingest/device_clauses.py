@@ -72,10 +72,11 @@ def _connects(transcript: Transcript) -> _Found:
     levels = {connect.level for _, connect in transcript.connects}
     if not levels <= {4, MQTT_5}:
         return Verdict.FAIL, f"protocol level {min(levels)}; MQTT 3.1.1 is 4, MQTT 5 is 5"
-    return (
-        Verdict.PASS,
-        f"MQTT {'5' if MQTT_5 in levels else '3.1.1'}, {_count(len(transcript.connects), 'connection')}",
-    )
+    if transcript.refusals and not transcript.accepted:
+        code = transcript.refusals[-1]
+        return Verdict.FAIL, f"the broker refuses it (reason code {code}): login, certificate or listener"
+    version = "5" if MQTT_5 in levels else "3.1.1"
+    return Verdict.PASS, f"MQTT {version}, {_count(len(transcript.connects), 'connection')}"
 
 
 def _identity(transcript: Transcript) -> _Found:

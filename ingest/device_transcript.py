@@ -83,6 +83,16 @@ class Transcript:
         return [(seen, seen.connect) for seen in self.seen if seen.connect is not None and seen.from_device]
 
     @cached_property
+    def refusals(self) -> list[int]:
+        """The reason codes with which the broker refused connections."""
+        return [seen.reason for seen in self.seen if seen.reason]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the broker accepted a connection."""
+        return any(seen.reason == 0 for seen in self.seen)
+
+    @cached_property
     def published(self) -> list[tuple[Seen, Publish]]:
         """What it published."""
         return [(seen, seen.publish) for seen in self.seen if seen.publish is not None and seen.from_device]

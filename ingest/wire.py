@@ -167,6 +167,13 @@ def publish_of(first: int, body: bytes, level: int, aliases: dict[int, str]) -> 
     return Publish(topic, fields.rest(), qos, bool(first & 1), bool(first & 8))
 
 
+def reason_of(body: bytes) -> int:
+    """Return the reason code of the CONNACK packet (3.2) in `body`, 0 for a connection that is accepted."""
+    fields = _Fields(body)
+    fields.take(1)
+    return fields.number(1)
+
+
 def subscribe_of(body: bytes, level: int) -> list[str]:
     """Return the topic filters of the SUBSCRIBE packet (3.8) in `body`; RefusedError for one that is none."""
     fields = _Fields(body)
@@ -215,4 +222,15 @@ def _topic_alias(properties: bytes) -> int | None:
     return None
 
 
-__all__ = ["MQTT_5", "Connect", "Kind", "Packets", "Publish", "connect_of", "kind_of", "publish_of", "subscribe_of"]
+__all__ = [
+    "MQTT_5",
+    "Connect",
+    "Kind",
+    "Packets",
+    "Publish",
+    "connect_of",
+    "kind_of",
+    "publish_of",
+    "reason_of",
+    "subscribe_of",
+]

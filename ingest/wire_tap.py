@@ -13,7 +13,7 @@ from typing import Self
 import structlog
 
 from ingest.address import Address
-from ingest.wire import Connect, Kind, Packets, Publish, connect_of, kind_of, publish_of, subscribe_of
+from ingest.wire import Connect, Kind, Packets, Publish, connect_of, kind_of, publish_of, reason_of, subscribe_of
 from twin.errors import BusyError, RefusedError, UnavailableError
 
 logger = structlog.get_logger()
@@ -27,8 +27,8 @@ CHUNK = 65_536
 class Seen:
     """A packet that passed: `at` is monotonic seconds, `wall_ms` the machine's time, `connection` counts from 1.
 
-    One of `connect`, `publish` and `filters` says what is in it, where that is looked into; `broken` is why a packet
-    could not be read, and the last that is seen of its connection.
+    One of `connect`, `publish`, `filters` and (of CONNACK) `reason` says what is in it, where that is looked into;
+    `broken` is why a packet could not be read, and the last that is seen of its connection.
     """
 
     at: float
@@ -39,6 +39,7 @@ class Seen:
     connect: Connect | None = None
     publish: Publish | None = None
     filters: tuple[str, ...] = ()
+    reason: int | None = None
     broken: str = ""
 
 
@@ -196,6 +197,8 @@ class _Sight:
             return self._of(kind, from_device=from_device, publish=publish)
         if kind is Kind.SUBSCRIBE:
             return self._of(kind, from_device=from_device, filters=tuple(subscribe_of(body, self._level)))
+        if kind is Kind.CONNACK:
+            return self._of(kind, from_device=from_device, reason=reason_of(body))
         return self._of(kind, from_device=from_device)
 
     def _of(
@@ -206,10 +209,11 @@ class _Sight:
         connect: Connect | None = None,
         publish: Publish | None = None,
         filters: tuple[str, ...] = (),
+        reason: int | None = None,
         broken: str = "",
     ) -> Seen:
         now, wall_ms = time.monotonic(), time.time_ns() // 1_000_000
-        return Seen(now, wall_ms, self._connection, from_device, kind, connect, publish, filters, broken)
+        return Seen(now, wall_ms, self._connection, from_device, kind, connect, publish, filters, reason, broken)
 
 
 __all__ = ["Seen", "WireTap"]

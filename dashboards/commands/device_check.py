@@ -25,6 +25,9 @@ def device_check(  # noqa: PLR0917  # Typer makes options of them
     listen: Annotated[str, typer.Option(help="host:port for the device to connect to, in place of the broker.")] = (
         "127.0.0.1:1884"
     ),
+    through: Annotated[
+        str | None, typer.Option(help="The broker's address for devices, if another than that of the settings.")
+    ] = None,
     messages: Annotated[int, typer.Option(min=1, help="Messages that are watched at first; 4 show its pace.")] = 4,
     interval: Annotated[float, typer.Option(min=0.01, help="Seconds between two, where its birth says none.")] = 60.0,
     patience: Annotated[float, typer.Option(min=1, help="Seconds to come back in, and to send again.")] = 60.0,
@@ -38,14 +41,17 @@ def device_check(  # noqa: PLR0917  # Typer makes options of them
     no ingest may run on it for this device.
     """
     from dashboards.commands.ingest import address_of
+    from ingest.address import Address
     from ingest.device_check import DeviceCheck, Patience
     from ingest.device_clauses import Verdict, judge
 
     settings = settings_of(ctx)
     host, port = _listen(listen)
+    broker = address_of(settings)
     check = DeviceCheck(
         _topic(settings, device, district, system),
-        address_of(settings),
+        broker,
+        through=None if through is None else Address.parse(through, ca=broker.ca if "mqtts:" in through else None),
         host=host,
         port=port,
         patience=Patience(connect, patience, interval, messages),

@@ -86,6 +86,13 @@ def test_device_that_never_came_fails_and_nothing_else_is_made_up():
     assert not any(each.verdict is Verdict.PASS for each in found.values())
 
 
+def test_device_that_the_broker_refuses_is_told_why_nothing_else_was_seen():
+    story = Story().connect(0.0)
+    story.seen.append(Seen(0.1, START_MS, 1, from_device=False, kind=Kind.CONNACK, reason=5))
+    found = verdicts(story)["connects with MQTT 3.1.1 or 5"]
+    assert (found.verdict, "reason code 5" in found.detail) == (Verdict.FAIL, True)
+
+
 def test_device_without_memory_is_not_held_to_receipts():
     story = Story().connect(0.0, birth={**BIRTH, "boot": None}, filters=())
     for second in range(1, 6):

@@ -54,6 +54,7 @@ def test_connection_will_and_messages_are_seen_as_they_are(tap, version):
     assert (connect.will_topic, connect.will_payload) == ("a/status", b'{"online":false}')
     assert (connect.will_qos, connect.will_retain) == (1, True)
     assert [each.filters for each in tap.seen if each.filters] == [("a/ack", "a/cmd")]
+    assert [each.reason for each in tap.seen if each.kind is Kind.CONNACK] == [0]
     published = [each.publish for each in tap.seen if each.publish and each.from_device]
     assert [(each.topic, each.payload, each.qos, each.retain) for each in published] == [
         ("a/data", b"\x00\xff{}", 1, False),
