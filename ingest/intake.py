@@ -258,6 +258,7 @@ class Intake:
         refused = [*message.refused, *self.admission.admit(device, message, came.now, self._columns)]
         if refused:
             self._refuse(came, refused)
+            self._group.blamed.update((one.code, device) for one in refused)
         return refused
 
     def _throttle(self, came: _Came, device: DeviceId, message: Message, per_s: float) -> None:
@@ -268,6 +269,7 @@ class Intake:
             self._group.duplicates += message.readings
             self._note(identity, message, ())
             return
+        self._group.blamed["E_RATE", device] += message.readings
         refusal = Refusal(WHOLE, "E_RATE", f"{device} sends more than the rate that it is registered with allows")
         if self._refuse_whole(came, device, refusal, message.readings, per_s):
             self._note(identity, message, [refusal])

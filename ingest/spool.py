@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -79,13 +80,15 @@ class Spooled(NamedTuple):
 class Group:
     """What one transaction takes in; counts are in readings. `seen` and `forgotten` are by device and boot.
 
-    `dropped` were not taken in, nor receipted: their sender has filled its share of the quarantine.
+    `dropped` were not taken in, nor receipted: their sender has filled its share of the quarantine. `blamed` counts
+    the readings refused of devices in the registry, by code and device; it is for the monitor, and not kept.
     `states` is what decoders have to remember, by name; `released` are quarantine rows that are taken in again here.
     """
 
     received: int = 0
     duplicates: int = 0
     dropped: int = 0
+    blamed: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     batches: list[Batch] = field(default_factory=list[Batch])
     quarantine: list[Quarantined] = field(default_factory=list[Quarantined])
     seen: Mapping[tuple[str, int], Ranges] = field(default_factory=dict[tuple[str, int], Ranges])

@@ -14,8 +14,6 @@ from ingest.spool import Group
 MAX_DEVICES = 1000
 MAX_SAMPLES = 50_000
 
-_DEVICE = 4  # its place in cim/v1/{district}/{system}/{device}/…
-
 
 @dataclass(frozen=True, slots=True)
 class Lately:
@@ -44,12 +42,10 @@ class Traffic:
         with self._lock:
             for one in group.quarantine:
                 self.refused[one.code] += one.readings
-                devices = self._by_device.get(one.code)
-                parts = one.topic.split("/")
-                if devices is None or len(parts) <= _DEVICE or parts[0] != "cim":
-                    continue
-                if parts[_DEVICE] in devices or len(devices) < MAX_DEVICES:
-                    devices[parts[_DEVICE]] += one.readings
+            for (code, device), readings in group.blamed.items():
+                devices = self._by_device.get(code)
+                if devices is not None and (device in devices or len(devices) < MAX_DEVICES):
+                    devices[device] += readings
             for batch in group.batches:
                 late = batch.now - batch.time[~batch.history]
                 if len(late) and self._samples < MAX_SAMPLES:

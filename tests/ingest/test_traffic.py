@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,30 +16,30 @@ from ingest.traffic import MAX_DEVICES, Traffic
 from sensors.reading import Batch
 
 
-def refused(device: str, code: str, count: int = 1) -> Quarantined:
-    return Quarantined(0, f"cim/v1/hewan/water/{device}/data", b"", code, "why", count)
+def refused(code: str, count: int = 1) -> Quarantined:
+    return Quarantined(0, "cim/v1/hewan/water/A/data", b"", code, "why", count)
 
 
 def test_refusals_are_counted_by_code_for_ever_and_by_device_until_looked_at():
     traffic = Traffic()
-    traffic.note(Group(quarantine=[refused("A", "E_FUTURE", 3), refused("B", "E_RATE"), refused("A", "E_NAN")]))
-    traffic.note(Group(quarantine=[refused("A", "E_FUTURE")]))
+    blamed = Counter({("E_FUTURE", "A"): 3, ("E_RATE", "B"): 1, ("E_NAN", "A"): 1})
+    traffic.note(Group(quarantine=[refused("E_FUTURE", 3), refused("E_RATE"), refused("E_NAN")], blamed=blamed))
+    traffic.note(Group(quarantine=[refused("E_FUTURE")], blamed=Counter({("E_FUTURE", "A"): 1})))
     seen = traffic.look()
     assert (seen.ahead, seen.throttled, seen.late_s) == ({"A": 4}, {"B": 1}, None)
     assert traffic.look().ahead == {}
     assert traffic.refused == {"E_FUTURE": 4, "E_RATE": 1, "E_NAN": 1}
 
 
-def test_a_topic_that_names_no_device_is_counted_by_code_alone():
+def test_a_refusal_of_who_is_in_no_registry_is_counted_by_code_alone():
     traffic = Traffic()
-    traffic.note(Group(quarantine=[Quarantined(0, "spBv1.0/g/NDATA/n", b"", "E_FUTURE", "why")]))
-    assert traffic.look().ahead == {}
-    assert traffic.refused["E_FUTURE"] == 1
+    traffic.note(Group(quarantine=[refused("E_DEVICE")]))
+    assert (traffic.look().ahead, traffic.refused["E_DEVICE"]) == ({}, 1)
 
 
-def test_a_flood_of_names_stays_bounded():
+def test_a_flood_of_devices_stays_bounded():
     traffic = Traffic()
-    traffic.note(Group(quarantine=[refused(f"D-{i}", "E_FUTURE") for i in range(2 * MAX_DEVICES)]))
+    traffic.note(Group(blamed=Counter({("E_FUTURE", f"D-{i}"): 1 for i in range(2 * MAX_DEVICES)})))
     assert len(traffic.look().ahead) == MAX_DEVICES
 
 
