@@ -12,6 +12,7 @@ need victoria-metrics victoria-metrics
 need influxd influxdb
 need strace strace
 need haproxy haproxy
+need gcc gcc
 [ -d /usr/share/fonts/opentype/noto ] || packages="$packages fonts-noto-cjk"
 [ -z "$packages" ] && exit 0
 

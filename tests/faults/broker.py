@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import getpass
-import re
+import json
+import signal
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from .processes import Server, free_port, listens, program
+from .processes import Server, chengmai, free_port, listens, program, send
 
 INGEST = "ingest"
 WIDE = "wide-open"
@@ -39,7 +40,7 @@ def secret(login: str) -> str:
 class Mosquitto(Server):
     """A real Mosquitto, with persistence as `docs/operations.md` asks for it."""
 
-    def __init__(self, folder: Path, *, told: str = "notice") -> None:
+    def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.port = free_port()
         self.folder = folder
@@ -49,7 +50,7 @@ class Mosquitto(Server):
             f"password_file {folder}/passwords\nacl_file {folder}/acl\n"
             f"persistence true\npersistence_location {folder}/\nautosave_interval 1\n"
             "max_queued_messages 0\nmax_inflight_messages 0\n"
-            f"log_dest stderr\nlog_type error\nlog_type warning\nlog_type {told}\n"
+            "log_dest stderr\nlog_type error\nlog_type warning\nlog_type notice\n"
         )
         (folder / "passwords").touch(0o600)
         (folder / "acl").write_text(_ACL)
@@ -59,8 +60,23 @@ class Mosquitto(Server):
         self.admit([INGEST, WIDE])
 
     @property
-    def url(self) -> str:
-        return f"mqtt://127.0.0.1:{self.port}"
+    def settings(self) -> dict[str, str]:
+        """What the settings of ingest say of this broker."""
+        return {
+            "url": f"mqtt://127.0.0.1:{self.port}",
+            "username": INGEST,
+            "password_file": str(self.folder / "ingest.secret"),
+        }
+
+    def prepare(self, settings: Path) -> None:
+        """Write the secret of ingest, now that there is a city."""
+        del settings
+        (self.folder / "ingest.secret").touch(0o600)
+        (self.folder / "ingest.secret").write_text(secret(INGEST))
+
+    def credentials(self, login: str) -> dict[str, str]:
+        """Return what a device needs to connect under a login."""
+        return {"username": login, "password": secret(login)}
 
     def admit(self, logins: Iterable[str]) -> None:
         """Give each login its password; a running broker is told by SIGHUP."""
@@ -71,12 +87,50 @@ class Mosquitto(Server):
         with (self.folder / "passwords").open("a") as passwords:
             passwords.write(fresh.read_text())
         if self.alive:
-            import signal
-
-            from .processes import send
-
             send(self.pid, signal.SIGHUP)
 
-    def denied(self) -> list[str]:
-        """Return what the broker's log says of denied publishes and logins."""
-        return re.findall(r"(?:Denied PUBLISH|not authori[sz]ed).*", self.log.read_text("utf-8", "replace"))
+
+class Hardened(Server):
+    """Mosquitto as `chengmai broker config` sets it up: TLS, logins of the registry's devices, access lists."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port, self._services = free_port(), free_port()
+        self._secrets: dict[str, str] = {}
+        self._settings = Path()
+        self._log = folder / "log" / "mosquitto.log"
+        command = [program("mosquitto"), "-c", str(folder / "mosquitto.conf")]
+        super().__init__(command, folder.with_suffix(".log"), lambda: listens(self.port))
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the settings of ingest say of this broker."""
+        return {
+            "url": f"mqtts://127.0.0.1:{self._services}",
+            "username": INGEST,
+            "password_file": str(self.folder / "secrets" / INGEST),
+            "ca": str(self.folder / "tls" / "ca.pem"),
+        }
+
+    def prepare(self, settings: Path) -> None:
+        """Have the configuration written, now that there is a city."""
+        self._settings = settings
+        doors = ("--devices", f"127.0.0.1:{self.port}", "--services", f"127.0.0.1:{self._services}")
+        user = ("--user", getpass.getuser())
+        chengmai(settings, "broker", "config", str(self.folder), "--name", "127.0.0.1", *doors, *user)
+
+    def credentials(self, login: str) -> dict[str, str]:
+        """Return what a device needs to connect under a login."""
+        ca = str(self.folder / "tls" / "ca.pem")
+        return {"username": login, "password": self._secrets[login], "ca": ca}
+
+    def admit(self, logins: Iterable[str]) -> None:
+        """Issue credentials to registered devices that have none, and tell the broker."""
+        issued = json.loads(chengmai(self._settings, "devices", "credentials", *logins, "--json"))
+        self._secrets |= {row["login"]: row["secret"] for row in issued}
+        chengmai(self._settings, "broker", "logins", str(self.folder), *(["--reload"] if self.alive else []))
+
+    def audited(self) -> list[str]:
+        """Return the audit trail, a line an entry, once `chengmai broker watch` has read the broker's log."""
+        chengmai(self._settings, "broker", "watch", str(self.folder), "--once")
+        return chengmai(self._settings, "trail", "list").splitlines()

@@ -17,7 +17,7 @@ import numpy as np
 from ingest.store import open_store
 from sensors.clock import from_ms, to_ms
 
-from .broker import INGEST, Mosquitto, secret
+from .broker import Hardened, Mosquitto
 from .processes import Server, chengmai, exported, victoria, wait_until
 
 DISTRICT = "main"
@@ -45,7 +45,8 @@ class City:
     """Made with its servers, none of which runs yet; `close` stops what does.
 
     `store` is the store's URL, or "" for a VictoriaMetrics of the city's own; `spool` its spool's file where it is not
-    in the folder; `wrapped` stands before the command of ingest; `told` is what the broker logs.
+    in the folder; `wrapped` stands before the command of ingest; `hardened` has a broker as `chengmai broker config`
+    sets it up.
     """
 
     def __init__(
@@ -57,28 +58,21 @@ class City:
         wrapped: Sequence[str] = (),
         spool: Path | None = None,
         victoria_options: Sequence[str] = (),
-        told: str = "notice",
+        hardened: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
-        self.broker = Mosquitto(folder / "broker", told=told)
+        self.broker = Hardened(folder / "broker") if hardened else Mosquitto(folder / "broker")
         self.victoria, self.victoria_base = victoria(folder / "victoria", *victoria_options)
         store = store.replace("sqlite:", f"sqlite:{folder}/")
         self._own_store = not store
         self._token = str((settings or {}).get("store", {}).get("token", ""))
         self._store_url = store or f"victoria+{self.victoria_base}"
         self.settings = folder / "chengmai.toml"
-        (folder / "ingest.secret").touch(0o600)
-        (folder / "ingest.secret").write_text(secret(INGEST))
         sections: dict[str, dict[str, Any]] = {
             "city": {"district": DISTRICT},
-            "mqtt": {
-                "url": self.broker.url,
-                "username": INGEST,
-                "password_file": "ingest.secret",
-                "embedded": False,
-            },
+            "mqtt": {**self.broker.settings, "embedded": False},
             "ingest": {"rate_factor": 0.0},
             "store": {"url": self._store_url},
             # What makes an alarm here are limits and silence; the campaign's values move in no natural way.
@@ -87,6 +81,7 @@ class City:
         for name, values in (settings or {}).items():
             sections.setdefault(name, {}).update(values)
         self.settings.write_text(_toml(sections))
+        self.broker.prepare(self.settings)
         self.spool = spool or folder / "spool.sqlite"
         self.ingest = Server(
             [*wrapped, sys.executable, "-m", "dashboards", "--settings", str(self.settings), "ingest"],
@@ -95,6 +90,7 @@ class City:
         )
         self.ingest.environment.update(environment or {})
         self._series: dict[tuple[str, str], int] = {}
+        self._ingests = [self.ingest]
         self._before = Ledger()
         self._refused_before = 0
 
@@ -115,6 +111,7 @@ class City:
         beside = Server(self.ingest.command, self.folder / f"{name}.log", lambda: True)
         beside.environment.update(self.ingest.environment)
         beside.start()
+        self._ingests.append(beside)
         return beside
 
     def owner(self) -> int:
@@ -125,7 +122,7 @@ class City:
 
     def close(self) -> None:
         """Stop whatever runs."""
-        for server in (self.ingest, self.victoria, self.broker):
+        for server in (*self._ingests, self.victoria, self.broker):
             server.stop()
 
     def register(
@@ -208,7 +205,7 @@ class City:
         """Wait until `readings` have come in and none waits for the store; return the ledger."""
 
         def done() -> bool:
-            assert self.ingest.alive, f"ingest ended: {self.ingest.tail()}"
+            assert any(one.alive for one in self._ingests), f"ingest ended: {self.ingest.tail()}"
             ledger = self.ledger()
             return ledger.received >= readings and not ledger.spooled
 

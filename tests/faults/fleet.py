@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .broker import secret
 from .city import DISTRICT, City
 from .field import Block
 from .processes import die_with_parent, wait_until
@@ -67,8 +66,7 @@ class Fleet:
                 base=base,
                 host="127.0.0.1",
                 port=self._city.broker.port,
-                username=user,
-                password=secret(user),
+                **self._city.broker.credentials(user),
                 birth=birth,
                 **order,
             )

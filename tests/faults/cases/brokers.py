@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.faults.broker import secret
 from tests.faults.case import Report, Setting, case, fielded
 from tests.faults.city import DISTRICT, City, now_ms
 from tests.faults.field import Block
@@ -49,7 +48,7 @@ def broker_stopped_and_killed(setting: Setting, report: Report) -> None:
 @case(12, "a device publishes as another", short=True)
 def impersonation(setting: Setting, report: Report) -> None:
     """Refused, and audited: on the other's topic, with a wrong password, without a login, as a listener."""
-    with setting.city(told="all") as city, fielded(city, "I-1", "I-2") as field:
+    with setting.city(hardened=True) as city, fielded(city, "I-1", "I-2") as field:
         start, forged = now_ms() - 60_000, 20
         for seq in range(forged):
             field.raw("I-1", reading(1, seq, start + 1000 * seq, 9.9), f"cim/v1/{DISTRICT}/water/I-2/data")
@@ -61,25 +60,28 @@ def impersonation(setting: Setting, report: Report) -> None:
         field.send(Block("I-2", 1, 0, 9, start))
         field.all_receipted()
         city.settled(20)
-        own = [value for _, value in city.stored("I-2")]
-        report.check(len(own) == 10 and max(own) < 1, "only I-2's own readings are in its series")
+        values = [value for _, value in city.stored("I-2")]
+        report.check(len(values) == 10 and max(values) < 1, "only I-2's own readings are in its series")
+        own = city.broker.credentials("I-1")
         topic = f"cim/v1/{DISTRICT}/water/I-2/data"
         tried = {
             "a wrong password": ("-u", "I-2", "-P", "guessed"),
             "no login": (),
-            "the login of one, the client id of another": ("-u", "I-1", "-P", secret("I-1"), "-i", "I-2", "-V", "5"),
+            "the login of one, the client id of another": ("-u", "I-1", "-P", own["password"], "-i", "I-2", "-V", "5"),
         }
         for what, options in tried.items():
             came = _published(city, topic, *options)
             report.check(not came, f"{what}: refused")
-        heard = _listened(city, f"cim/v1/{DISTRICT}/water/I-2/ack", "-u", "I-1", "-P", secret("I-1"))
+        heard = _listened(city, f"cim/v1/{DISTRICT}/water/I-2/ack", "-u", "I-1", "-P", own["password"])
         report.check(not heard, "another's receipts cannot be heard")
         field.send(Block("I-2", 2, 0, 9, start + 30_000))
         field.all_receipted()
         city.settled(30)
         report.check(len(city.stored("I-2")) == 20, "I-2 goes on")
-        denied = [line for line in city.broker.denied() if "I-2" in line]
-        report.check(len(denied) >= forged, f"{len(denied)} denials in the broker's log, with client and topic")
+        told = [
+            line for line in city.broker.audited() if "publish_denied" in line and "I-1" in line and "/I-2/data" in line
+        ]
+        report.check(told, f"in the audit trail, by `chengmai broker watch`: {told[-1] if told else 'nothing'}")
         report.count(city, field)
         report.sent += forged
 
@@ -87,7 +89,7 @@ def impersonation(setting: Setting, report: Report) -> None:
 def _published(city: City, topic: str, *options: str) -> bool:
     """Publish a forged message with mosquitto_pub, and return whether the city has taken it."""
     before = city.ledger().received
-    command = [program("mosquitto_pub"), "-h", "127.0.0.1", "-p", str(city.broker.port), "-q", "1", "-t", topic]
+    command = [program("mosquitto_pub"), *_door(city), "-q", "1", "-t", topic]
     forged = reading(7, 1, now_ms(), 9.9).decode()
     subprocess.run([*command, *options, "-m", forged], capture_output=True, timeout=30, check=False)
     return city.ledger().received != before
@@ -95,6 +97,10 @@ def _published(city: City, topic: str, *options: str) -> bool:
 
 def _listened(city: City, topic: str, *options: str) -> bool:
     """Return whether mosquitto_sub is granted the topic."""
-    command = [program("mosquitto_sub"), "-h", "127.0.0.1", "-p", str(city.broker.port), "-q", "1", "-t", topic]
+    command = [program("mosquitto_sub"), *_door(city), "-q", "1", "-t", topic]
     done = subprocess.run([*command, *options, "-C", "1", "-W", "3"], capture_output=True, timeout=30, check=False)
     return bool(done.stdout)
+
+
+def _door(city: City) -> tuple[str, ...]:
+    return ("-h", "127.0.0.1", "-p", str(city.broker.port), "--cafile", city.broker.settings["ca"])
