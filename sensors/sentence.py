@@ -18,6 +18,9 @@ LEVELS: dict[Language, tuple[str, str, str, str]] = {
 }
 """The words of levels 1 to 4."""
 
+FLOOD: dict[Language, str] = {"zh": "报警泛滥", "en": "flood"}
+"""The word for more alarms at once than a person can take in."""
+
 STATES: dict[Language, dict[str, str]] = {
     "zh": {
         "normal": "正常",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Alarms: list, show, acknowledge.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+_ONSET_WITHIN = timedelta(hours=1)
+"""What is noticed now began no longer ago than this: a reading counts as live for about as long."""
+
 AlarmNumber = Annotated[int, typer.Argument(metavar="ALARM", help="Number, as `chengmai alarms list` gives it.")]
 
 
@@ -29,18 +32,24 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
-    """List the open alarms, the worst and newest first."""
+    """List the open alarms, the worst and newest first; in a flood of them, what came together before that."""
     settings = settings_of(ctx)
-    found = _log(settings).list(only_open=not everything, level=level, limit=limit)
+    log = _log(settings)
+    found = log.list(only_open=not everything, level=level, limit=limit)
     if as_json:
         typer.echo(json.dumps([_record(alarm) for alarm in found], ensure_ascii=False, indent=1))
         return
     from rich.console import Console
     from rich.table import Table
 
-    from sensors.sentence import LEVELS, STATES, sentence
+    from sensors.flood import flood
+    from sensors.sentence import FLOOD, LEVELS, STATES, sentence
 
     language = settings.web.language
+    now = clock_of(settings).now()
+    for group in flood(log.list(since=now - _ONSET_WITHIN), now):
+        what = f"{group.count:,} × {LEVELS[language][group.level - 1]} {group.system} {group.rule}"
+        typer.echo(f"{FLOOD[language]}: {what}: {sentence(group.first, language)}")
     table = Table("alarm", "level", "since", "state", "what", box=None, pad_edge=False)
     for alarm in found:
         word, state = LEVELS[language][alarm.level - 1], STATES[language][alarm.state.value]
