@@ -87,6 +87,9 @@ def thousand_alarms(setting: Setting, report: Report) -> None:
         report.check(worst == [1] * DEEPEST, f"the first of the list are of level {worst}")
         shown = [one for one in listed if one["level"] == 1 and one.get("visibility", "shown") == "shown"]
         report.check(len(shown) >= DEEPEST, f"{len(shown)} of level 1, all shown")
+        told = [line for line in city.command("alarms", "list", "--limit", "1").splitlines() if "泛滥" in line]
+        report.check(2 <= len(told) <= 10, f"a flood, told in {len(told)} groups: {' | '.join(told)[:300]}")
+        report.check(told and "3 × 一级红" in told[0], "the group of level 1 first")
         wait_until(lambda: all(len(field.receipted(name)) == 13 for name in names), "receipts")
         report.receipted = sum(len(field.receipted(name)) for name in names) * POINTS
         report.stored = sum(len(city.stored(name, point)) for name in names for point in points)

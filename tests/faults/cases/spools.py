@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def spool_disk_full(setting: Setting, report: Report) -> None:
         report.done.append("the disk filled to the last byte by another file; 20,000 readings sent; the file removed")
         for device in ("F-1", "F-2"):
             field.send(Block(device, 2, 0, 99, start - 1_000_000, step=10, readings=100, base=0.4), rate=100)
-        stopped(field, city, report, "the disk full of something else")
+        stopped(field, city, report, "the disk full of something else", lambda: ballast(disk / "ballast"))
         (disk / "ballast").unlink()
         field.all_receipted()
         city.settled(field.sent())
@@ -60,11 +60,15 @@ def spool_disk_full(setting: Setting, report: Report) -> None:
         report.count(city, field)
 
 
-def stopped(field: Fleet, city: City, report: Report, why: str) -> None:
-    """Wait until no more is receipted though more was sent, and the level-1 alarm stands."""
+def stopped(field: Fleet, city: City, report: Report, why: str, fill: Callable[[], None] = lambda: None) -> None:
+    """Wait until no more is receipted though more was sent, and the level-1 alarm stands.
+
+    `fill` takes what room there is: the spool gives pages back that it does not use.
+    """
     last = [-1, time.monotonic()]
 
     def still() -> bool:
+        fill()
         now = field.receipted_readings()
         if now != last[0]:
             last[:] = [now, time.monotonic()]
@@ -89,7 +93,7 @@ def eased(city: City, report: Report) -> None:
 
 def ballast(path: Path) -> None:
     """Fill a disk until it takes not one byte more."""
-    with path.open("wb", buffering=0) as file:
+    with path.open("ab", buffering=0) as file:
         for size in (65_536, 4096, 1):
             try:
                 while True:
