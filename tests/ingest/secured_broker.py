@@ -134,8 +134,7 @@ class Broker:
         wait_until(lambda: listens(self.plan.devices) and listens(self.plan.services))
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(10)
+        stop(self.process)
 
     def device(self, login: str, **more: Any) -> Party:
         return Party(self.plan.devices, self.ca, login, self.secrets[login], **more)
@@ -156,6 +155,16 @@ class Broker:
     @property
     def ca(self) -> Path:
         return self.plan.folder / "tls" / "ca.pem"
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask Mosquitto to stop, again and again: it forgets a signal that comes while it starts."""
+
+    def gone() -> bool:
+        process.terminate()
+        return process.poll() is not None
+
+    wait_until(gone)
 
 
 def listens(door: Door) -> bool:

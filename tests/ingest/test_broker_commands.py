@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from sensors.registry import Registry
 from twin.errors import ChengmaiError
 
 from .conftest import _mosquitto, free_port, pressure_device, wait_until
-from .secured_broker import NOT_AUTHORISED, TAKEN, Party, listens, topic
+from .secured_broker import NOT_AUTHORISED, TAKEN, Party, listens, stop, topic
 
 
 class Operator:
@@ -59,8 +58,7 @@ def door(operator: Operator) -> Iterator[Door]:
     process = subprocess.Popen([_mosquitto(), "-c", str(operator.broker / "mosquitto.conf")], stderr=subprocess.DEVNULL)
     wait_until(lambda: listens(door))
     yield door
-    process.send_signal(signal.SIGTERM)
-    process.wait(10)
+    stop(process)
 
 
 def secret_of(operator: Operator, login: str) -> str:

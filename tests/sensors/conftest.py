@@ -1,6 +1,8 @@
 """Fixtures of the sensors' tests: a real operations database with a few devices."""
 
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -22,13 +24,15 @@ def url(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
+def postgres():
     found = programs()
     if found is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    server = PostgreSQL(found, tmp_path_factory.mktemp("postgres"))
-    yield server
-    server.stop()
+    # Not pytest's own folder: another session of it shuts that to the user postgres while this one runs.
+    with tempfile.TemporaryDirectory(prefix="chengmai-postgres-") as folder:
+        server = PostgreSQL(found, Path(folder))
+        yield server
+        server.stop()
 
 
 @pytest.fixture
