@@ -6,7 +6,7 @@ import json
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +44,9 @@ class Ledger:
 class City:
     """Made with its servers, none of which runs yet; `close` stops what does.
 
-    `store` is the store's URL, or "" for a VictoriaMetrics of the city's own; `spool` its spool's file where it is not
-    in the folder; `wrapped` stands before the command of ingest; `hardened` has a broker as `chengmai broker config`
-    sets it up.
+    `store` is the store's URL, or "" for a VictoriaMetrics of the city's own, which `front` may put something before;
+    `spool` its spool's file where it is not in the folder; `wrapped` stands before the command of ingest; `hardened`
+    has a broker as `chengmai broker config` sets it up.
     """
 
     def __init__(
@@ -57,18 +57,18 @@ class City:
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         wrapped: Sequence[str] = (),
         spool: Path | None = None,
-        victoria_options: Sequence[str] = (),
+        front: Callable[[str], str] = str,
         hardened: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
         self.broker = Hardened(folder / "broker") if hardened else Mosquitto(folder / "broker")
-        self.victoria, self.victoria_base = victoria(folder / "victoria", *victoria_options)
+        self.victoria, self.victoria_base = victoria(folder / "victoria")
         store = store.replace("sqlite:", f"sqlite:{folder}/")
         self._own_store = not store
         self._token = str((settings or {}).get("store", {}).get("token", ""))
-        self._store_url = store or f"victoria+{self.victoria_base}"
+        self._store_url = store or f"victoria+{front(self.victoria_base)}"
         self.settings = folder / "chengmai.toml"
         sections: dict[str, dict[str, Any]] = {
             "city": {"district": DISTRICT},

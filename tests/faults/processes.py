@@ -147,7 +147,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def victoria(folder: Path, *options: str) -> tuple[Server, str]:
+def victoria(folder: Path) -> tuple[Server, str]:
     """Return a VictoriaMetrics, not yet started, and its HTTP address."""
     port = free_port()
     command = [
@@ -156,7 +156,7 @@ def victoria(folder: Path, *options: str) -> tuple[Server, str]:
         f"-httpListenAddr=127.0.0.1:{port}",
         "-dedup.minScrapeInterval=1ms",
         "-search.latencyOffset=0s",
-        *(options or ("-retentionPeriod=10y",)),
+        "-retentionPeriod=10y",
     ]
     base = f"http://127.0.0.1:{port}"
     return Server(command, folder.with_suffix(".log"), lambda: _healthy(f"{base}/health")), base

@@ -12,7 +12,7 @@ from tests.faults.processes import program, wait_until
 from .messages import reading
 
 
-@case(1, "broker SIGTERM and kill -9", short=True)
+@case(1, "broker SIGTERM and kill -9")
 def broker_stopped_and_killed(setting: Setting, report: Report) -> None:
     """Nothing receipted is lost; devices send again."""
     devices, away = ("B-1", "B-2", "B-3"), 500
@@ -45,7 +45,7 @@ def broker_stopped_and_killed(setting: Setting, report: Report) -> None:
         report.count(city, field)
 
 
-@case(12, "a device publishes as another", short=True)
+@case(12, "a device publishes as another")
 def impersonation(setting: Setting, report: Report) -> None:
     """Refused, and audited: on the other's topic, with a wrong password, without a login, as a listener."""
     with setting.city(hardened=True) as city, fielded(city, "I-1", "I-2") as field:

@@ -39,7 +39,8 @@ def worker_killed(setting: Setting, report: Report) -> None:
         trusting.halt()
         report.done.append(
             f"{kills} x kill -9 of the one of two ingests that has the district, while six devices send "
-            f"{6 * RATE:.0f} messages a second; in flight, taken by the broker and not committed, at each: {min(flying)} to {max(flying)}, of devices without memory alone"
+            f"{6 * RATE:.0f} messages a second; in flight, taken by the broker and not committed, at each: "
+            f"{min(flying)} to {max(flying)}, of devices without memory alone"
         )
         report.check(min(flying) > 0, f"messages in flight at every one of the {len(flying)} kills: {flying}")
         report.check(not promised, f"{promised} receipted messages were not on disk when ingest was killed")
@@ -62,11 +63,11 @@ def worker_killed(setting: Setting, report: Report) -> None:
 
 
 def kill_often(city: City, keepers: Fleet, trusting: Fleet, kills: int) -> tuple[list[int], int]:
-    """Kill the ingest that has the district, while another waits for it, and start it again, until `kills` kills had messages in flight.
+    """Kill the ingest that has the district, while another waits for it, and start it again.
 
-    Returns how many were in flight at each: what the broker had acknowledged to the devices that never resend, at the
-    moment of the kill, and was not on disk afterwards. And how many messages were receipted, and not on disk after a
-    kill, before any device could send them again.
+    That goes on until `kills` kills had messages in flight. Returns how many were at each: what the broker had
+    acknowledged to the devices that never resend, at the moment of the kill, and was not on disk afterwards. And how
+    many messages were receipted, and not on disk after a kill, before any device could send them again.
     """
     rng, both = random.Random(SEED), (city.ingest, city.another_ingest("second"))
     flying: list[int] = []

@@ -39,7 +39,7 @@ def tell(report: Report, city: City, field: Fleet, *devices: str) -> None:
     report.balanced(city)
 
 
-@case(5, "the same message three times", short=True)
+@case(5, "the same message three times")
 def same_message_three_times(setting: Setting, report: Report) -> None:
     """One point, one alarm: named messages by (boot, seq), unnamed ones by their time."""
     report.done.append("13 messages of a breach, each published three times; 5 without boot and seq, three times")
@@ -126,7 +126,7 @@ def seven_days_late(setting: Setting, report: Report) -> None:
         tell(report, city, field, "P7-1", "P7-2", "P7-3")
 
 
-@case(8, "readings of the future: an hour, a year", short=True)
+@case(8, "readings of the future: an hour, a year")
 def from_the_future(setting: Setting, report: Report) -> None:
     """Quarantined as they came, and an alarm on the clock of the device."""
     report.done.append("20 messages an hour ahead, 20 a year ahead, 20 of now")
@@ -275,7 +275,7 @@ def poison(setting: Setting, report: Report) -> None:
         report.sent += times
 
 
-@case(18, "an old (boot, seq) replayed", short=True)
+@case(18, "an old (boot, seq) replayed")
 def replayed(setting: Setting, report: Report) -> None:
     """Dropped, counted, and seen by whoever looks: also with other contents, also after a restart."""
     report.done.append("10 messages; then the same numbers with other values and times; ingest started anew; again")
