@@ -250,7 +250,11 @@ def reload(folder: Path) -> None:
     """
     path = folder / "mosquitto.pid"
     try:
-        os.kill(int(path.read_text("ascii")), signal.SIGHUP)
+        pid = int(path.read_text("ascii"))
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"mosquitto" not in command:
+            raise ProcessLookupError(f"process {pid} is another program")  # the file of a broker that was killed
+        os.kill(pid, signal.SIGHUP)
     except (OSError, ValueError) as error:
         raise UnavailableError(
             f"no broker can be told: {error}", where=str(path), expected="a running broker"

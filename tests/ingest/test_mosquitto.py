@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -309,6 +310,17 @@ def test_a_folder_of_no_broker_is_refused(tmp_path: Path, broker: Broker):
         write_logins(tmp_path, broker.logins)
     with pytest.raises(UnavailableError):
         reload(tmp_path)
+
+
+def test_a_process_that_took_over_a_dead_brokers_number_is_left_alone(tmp_path: Path):
+    with subprocess.Popen(["sleep", "60"]) as other:
+        (tmp_path / "mosquitto.pid").write_text(f"{other.pid}\n")
+        try:
+            with pytest.raises(UnavailableError, match="another program"):
+                reload(tmp_path)
+            assert other.poll() is None
+        finally:
+            other.kill()
 
 
 def test_readings_come_in_and_are_receipted_behind_the_generated_configuration(broker: Broker, tmp_path: Path):
