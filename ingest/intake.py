@@ -282,16 +282,18 @@ class Intake:
             status = msgspec.json.decode(payload, type=_Status)
         except (msgspec.DecodeError, RecursionError) as error:
             raise RefusedError(str(error), where=str(topic), code="E_JSON") from None
-        if status.lost and status.boot is not None and self.admission.knows(topic):
+        # The contract's {"lost": …} names no boot: then the newest is meant.
+        said = self._seen.newest_boot(topic.device) if status.boot is None else status.boot
+        if status.lost and said is not None and self.admission.knows(topic):
             # Not asked for again, but not taken for seen either: should it come after all, it is stored.
             if len(self._lost) >= MAX_LOST:
                 self._lost.clear()
-            boot, lost = self._lost.get(topic.device, (status.boot, Ranges()))
-            lost = lost if boot == status.boot else Ranges()
+            boot, lost = self._lost.get(topic.device, (said, Ranges()))
+            lost = lost if boot == said else Ranges()
             for first, last in status.lost:
                 if first <= last:
                     lost.add(first, last)
-            self._lost[topic.device] = status.boot, lost
+            self._lost[topic.device] = said, lost
 
     def _take_again(self, row: Quarantined, decoders: Mapping[Format, Decoder], now: int) -> int:
         """Take a row of the quarantine into the group, and return how many readings it turned out to hold."""

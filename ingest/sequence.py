@@ -128,6 +128,10 @@ class Memory:
         """Return the numbers of a boot of a device, if they are in memory."""
         return (self._seen.get(device) or self._before.get(device, {})).get(boot)
 
+    def newest_boot(self, device: str) -> int | None:
+        """Return the newest boot of a device, if it is in memory."""
+        return max(self._seen.get(device) or self._before.get(device, {}), default=None)
+
     def changed(self) -> tuple[Mapping[tuple[str, int], Ranges], set[tuple[str, int]]]:
         """Return what the group has changed, and the boots that nobody need remember, by device and boot."""
         return self._touched, self._forgotten

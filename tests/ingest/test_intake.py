@@ -125,6 +125,12 @@ def test_what_a_device_has_lost_is_not_asked_for_and_is_stored_if_it_comes_after
     assert intake.holes("WP-1", 1) == [(4, 4)]
 
 
+def test_lost_messages_without_a_boot_are_of_the_newest(intake):
+    intake.take([message(1), message(5)])
+    intake.take([delivery({"lost": [[2, 3]]}, channel="status")])
+    assert intake.holes("WP-1", 1) == [(4, 4)]
+
+
 @dataclass
 class StandingClock:
     """The city's clock, which runs only when a test says so."""
