@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.ledger import Ledger
-from ingest.sequence import MAX_RANGES, Ranges
+from ingest.sequence import MAX_RANGES, Memory, Ranges
 from ingest.spool import Group, Quarantined, Reader, Spool
 from ingest.store.checks import START, readings
 from ingest.store.sqlite import SqliteStore
@@ -165,3 +165,60 @@ def test_a_store_whose_commit_failed_takes_the_next_batch(tmp_path):
     store._writer.execute("PRAGMA max_page_count = 1000000")
     assert store.write(readings((1, 1, 1.0))).stored == 1
     store.close()
+
+
+def test_numbers_of_devices_that_are_not_in_memory_are_read_again():
+    disk = {"A": {1: [(1, 3)]}}
+    memory = Memory(lambda device: {boot: Ranges(pairs) for boot, pairs in disk.get(device, {}).items()}, limit=1)
+    assert not memory.add("A", 1, 2)
+    assert memory.add("A", 1, 4)
+    for device in ("B", "C", "D", "E"):
+        memory.begin()
+        memory.add(device, 1, 1)
+    assert len(memory) <= 4
+    memory.begin()
+    assert memory.known("A", 1) is None
+    assert not memory.add("A", 1, 3)
+    assert memory.knows("A", 1, 3)
+    assert not memory.knows("A", 2, 3)
+
+
+def test_what_a_group_that_failed_had_added_is_new_again():
+    memory = Memory(lambda _device: {})
+    memory.begin()
+    assert memory.add("A", 1, 7)
+    memory.undo()
+    assert memory.add("A", 1, 7)
+
+
+def test_spools_of_earlier_versions_go_on(tmp_path):
+    path = tmp_path / "spool.sqlite"
+    old = sqlite3.connect(path)
+    old.executescript(
+        "CREATE TABLE batches (id INTEGER PRIMARY KEY AUTOINCREMENT, now INTEGER, readings INTEGER, columns BLOB);"
+        "CREATE TABLE quarantine (id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, topic TEXT NOT NULL,"
+        " payload BLOB NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL, readings INTEGER NOT NULL);"
+        "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+        "INSERT INTO counters VALUES ('received', 5), ('stored', 0), ('duplicates', 0), ('quarantined', 2),"
+        " ('cursor_stored', 0), ('cursor_detected', 0);"
+        "INSERT INTO batches VALUES (1, 0, 3, x'');"
+        "INSERT INTO quarantine VALUES (1, 0, 't', x'00', 'E_JSON', 'r', 2);"
+    )
+    old.commit()
+    old.close()
+    spool = Spool(path)
+    assert spool.ledger() == Ledger(received=5, stored=0, duplicates=0, quarantined=2, spooled=3)
+    assert spool.recounted() == spool.ledger()
+    assert spool.undetected() == 3
+    assert spool.quarantined()[0].places == ()
+    spool.close()
+
+
+def test_a_recount_finds_what_the_counters_do_not_know(tmp_path, spool):
+    spool.commit(Group(received=2, batches=[readings((1, 0, 1.0), (1, 1, 2.0))]))
+    assert spool.recounted().balance == 0
+    other = sqlite3.connect(tmp_path / "spool.sqlite", isolation_level=None)
+    other.execute("DELETE FROM batches")
+    other.close()
+    assert spool.ledger().balance == 0
+    assert spool.recounted().balance == 2
