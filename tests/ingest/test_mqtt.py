@@ -214,3 +214,33 @@ def test_other_filters_are_heard_from_now_on(mosquitto):
     wait_until(lambda: connection.publish("new", b"", wait_s=5) or heard)
     assert set(heard) == {"new"}
     connection.close()
+
+
+def test_the_embedded_broker_hands_nobody_what_he_did_not_ask_for_and_drops_nobody():
+    unasked: list[str] = []
+    lost: list[bool] = []
+    with EmbeddedBroker() as broker:
+        address = Address.parse(broker.url)
+
+        def client(number: int) -> Connection:
+            return Connection(
+                address,
+                f"device-{number}",
+                subscribe=[f"device/{number}/ack"],
+                on_message=lambda delivery: unasked.append(delivery.topic),
+                on_state=lambda up: None if up else lost.append(up),
+                clean=True,
+                manual_ack=False,
+                version=mqtt.Version.MQTT_3_1_1,
+                will=Will(f"device/{number}/status", b"gone", birth=b"here"),
+            ).start()
+
+        city = Connection(address, "city", subscribe=["device/+/status"]).start()
+        city.wait(30)
+        clients = [client(number) for number in range(60)]
+        for each in clients:
+            each.wait(30)
+            each.drain(30)
+        assert (unasked, lost) == ([], [])
+        for each in (*clients, city):
+            each.close()
