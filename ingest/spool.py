@@ -7,7 +7,6 @@ with cursors of their own, the store and detection; a batch is deleted once both
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import threading
 import time
@@ -20,17 +19,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from ingest import quarantine
 from ingest.ledger import Ledger
 from ingest.quarantine import Quarantined
 from ingest.sequence import Ranges
+from ingest.spool_file import connect, immediate, keep_reserve, log_pages, pack, picture, unpack
 from ingest.status import Status
 from sensors.reading import Batch
 from twin.errors import BusyError, InputError, UnavailableError
-
-BUSY_TIMEOUT_S = 30.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
@@ -46,20 +43,10 @@ _COUNTERS = ("received", "stored", "duplicates", "quarantined", "purged", "dropp
 _WAITING = {"spooled": "cursor_stored", "undetected": "cursor_detected"}
 """Counters of what waits for a reader, by that reader's cursor."""
 
-RESERVE_BYTES = 64 * 1024 * 1024
-RESERVE_SHARE = 0.1
-"""Free space that intake leaves on the spool's disk: this much, or this share of a small one. Moving a cursor and
-writing the heart-beat take space too, and must go on when nothing more is taken in."""
-
 COMPANY_S = 0.03
 """How long what is new in the spool waits for company, when its reader has caught up."""
 
-LOG_SHARE = 32
-"""The write-ahead log is copied into the file before it takes more than this fraction of the disk."""
-
 _READING_BYTES = 22  # series, time, value, quality, history
-
-_VACUUM_PAGES = 2000  # given back at a time: they pass through the log, which has to fit into the reserve
 
 
 class Reader(StrEnum):
@@ -139,10 +126,10 @@ class Spool:
         self._more = threading.Condition()
         self._newest = 0
         with self._told():
-            self._durable = _connect(path, "FULL")
+            self._durable = connect(path, "FULL")
             self._prepare()
-            self._moving = _connect(path, "NORMAL")
-            self._reader = _connect(path, "NORMAL")
+            self._moving = connect(path, "NORMAL")
+            self._reader = connect(path, "NORMAL")
 
     @contextmanager
     def owned(self) -> Generator[None]:
@@ -161,7 +148,8 @@ class Spool:
         It also fails when the disk is nearly full (`RESERVE_BYTES`), and as soon as there is room it does not.
         BusyError when a row of `group.released` has been purged meanwhile.
         """
-        self._keep_reserve(2 * group.bytes)  # once in the log, and once in the file
+        with self._writing, self._told():
+            keep_reserve(self.path, self._durable, 2 * group.bytes)  # once in the log, and once in the file
         with self._transaction(self._durable) as connection:
             newest = _add_batches(connection, group.batches)
             quarantined = quarantine.add(connection, group.quarantine)
@@ -203,7 +191,7 @@ class Spool:
         statement = "SELECT id, now, readings, columns FROM batches WHERE id > ? ORDER BY id LIMIT 1000"
         with self._reads() as connection:
             for number, now, count, packed in connection.execute(statement, (after,)):
-                taken.append(Spooled(number, _unpack(packed, count, now)))
+                taken.append(Spooled(number, unpack(packed, count, now)))
                 readings -= count
                 if readings <= 0:
                     break
@@ -262,7 +250,7 @@ class Spool:
 
         Takes a second for each ten million readings or so that wait; nobody has to wait for it.
         """
-        with self._told(), closing(_connect(self.path, "NORMAL")) as connection, _picture(connection):
+        with self._told(), closing(connect(self.path, "NORMAL")) as connection, picture(connection):
             counters = dict[str, int](connection.execute("SELECT name, value FROM counters").fetchall())
             spooled = _sum_after(connection, counters["cursor_stored"])
             kept = connection.execute("SELECT coalesce(sum(readings), 0) FROM quarantine").fetchone()[0]
@@ -343,7 +331,7 @@ class Spool:
         connection = self._durable
         connection.executescript(_SCHEMA)
         quarantine.prepare(connection)
-        with _immediate(connection):
+        with immediate(connection):
             connection.executemany(
                 "INSERT INTO counters VALUES (?, 0) ON CONFLICT DO NOTHING", [(name,) for name in _COUNTERS]
             )
@@ -363,35 +351,11 @@ class Spool:
             "DELETE FROM batches WHERE id IN (SELECT id FROM batches "
             "WHERE id <= (SELECT min(value) FROM counters WHERE name LIKE 'cursor_%') ORDER BY id LIMIT ?)"
         )
-        limit = _log_pages(self.path) // 2  # a row's deletion touches its page, and a neighbour or the page above
+        limit = log_pages(self.path) // 2  # a row's deletion touches its page, and a neighbour or the page above
         more = True
         while more:
             with self._transaction(self._moving) as connection:
                 more = connection.execute(statement, (limit,)).rowcount == limit
-
-    def _keep_reserve(self, coming: int) -> None:
-        """UnavailableError when `coming` bytes would leave the disk nearly full, even with what can be given back."""
-        disk = shutil.disk_usage(self.path)
-        reserve = coming + min(RESERVE_BYTES, round(RESERVE_SHARE * disk.total))
-        if disk.free >= reserve:
-            return
-        with self._writing, self._told():
-            while self._give_back() and shutil.disk_usage(self.path).free < reserve:
-                pass
-        free = shutil.disk_usage(self.path).free
-        if free < reserve:
-            raise UnavailableError(
-                f"the spool's disk is nearly full: {free / 1e6:.3g} MB free",
-                where=str(self.path),
-                expected=f"at least {reserve / 1e6:.3g} MB",
-            )
-
-    def _give_back(self) -> bool:
-        """Give some of the file's unused pages back to the disk; whether there were any."""
-        unused = self._durable.execute("PRAGMA freelist_count").fetchone()[0]
-        self._durable.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-        self._durable.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return self._durable.execute("PRAGMA freelist_count").fetchone()[0] < unused
 
     @contextmanager
     def _reads(self) -> Generator[sqlite3.Connection]:
@@ -400,7 +364,7 @@ class Spool:
 
     @contextmanager
     def _transaction(self, connection: sqlite3.Connection) -> Generator[sqlite3.Connection]:
-        with self._writing, self._told(), _immediate(connection):
+        with self._writing, self._told(), immediate(connection):
             yield connection
 
     @contextmanager
@@ -413,48 +377,11 @@ class Spool:
             raise InputError(f"spool: {error}", where=str(self.path), expected="a spool", code="E_FORMAT") from error
 
 
-def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table: later it does nothing
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA secure_delete = OFF")  # Debian's default writes zeros over all that is deleted
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_log_pages(path)}")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    return connection
-
-
-def _log_pages(path: Path) -> int:
-    """Return how many pages the log may hold: on a small disk not the usual 1000, since they have to fit in too."""
-    return max(10, min(1000, shutil.disk_usage(path).total // (LOG_SHARE * 4096)))
-
-
-@contextmanager
-def _immediate(connection: sqlite3.Connection) -> Generator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # a full disk has ended it already
-            connection.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def _picture(connection: sqlite3.Connection) -> Generator[None]:
-    """Hold one consistent picture of the file over several reads."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("COMMIT")
-
-
 def _add_batches(connection: sqlite3.Connection, batches: Iterable[Batch]) -> int:
     """Add the batches, and return the number of the last one (0: there was none)."""
     newest = 0
     for batch in batches:
-        row = (batch.now, len(batch), _pack(batch))
+        row = (batch.now, len(batch), pack(batch))
         newest = connection.execute("INSERT INTO batches (now, readings, columns) VALUES (?, ?, ?)", row).lastrowid or 0
     return newest
 
@@ -480,22 +407,6 @@ def _move(connection: sqlite3.Connection, reader: Reader, waiting: str, through:
     count = connection.execute(passed, (f"cursor_{reader}", through)).fetchone()[0]
     _count(connection, **{waiting: -count})
     connection.execute("UPDATE counters SET value = ? WHERE name = ?", (through, f"cursor_{reader}"))
-
-
-def _pack(batch: Batch) -> bytes:
-    columns = (batch.series, batch.time, batch.value, batch.quality, batch.history)
-    return b"".join(column.tobytes() for column in columns)
-
-
-def _unpack(packed: bytes, count: int, now: int) -> Batch:
-    kinds = (np.int32, np.int64, np.float64, np.uint8, np.bool_)
-    columns: list[np.ndarray] = []
-    at = 0
-    for kind in kinds:
-        column = np.frombuffer(packed, kind, count, at)
-        columns.append(column)
-        at += column.nbytes
-    return Batch(*columns, now=now)
 
 
 __all__ = ["Group", "Quarantined", "Reader", "Spool", "Spooled", "owned"]

@@ -303,7 +303,7 @@ def test_channels_that_hold_no_readings_are_refused(spool, channel):
 
 def test_a_nearly_full_disk_takes_nothing_in_and_goes_on_when_there_is_room(spool, intake, monkeypatch):
     usage = shutil.disk_usage(spool.path)
-    monkeypatch.setattr("ingest.spool.shutil.disk_usage", lambda _path: usage._replace(free=1_000_000))
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: usage._replace(free=1_000_000))
     with pytest.raises(UnavailableError, match="nearly full: 1 MB free"):
         intake.take([message(1)])
     assert spool.ledger().received == 0

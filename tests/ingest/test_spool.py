@@ -81,7 +81,7 @@ def test_sequence_numbers_outlive_the_process(tmp_path):
 
 
 def test_a_spool_that_is_locked_takes_nothing_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("ingest.spool.BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("ingest.spool_file.BUSY_TIMEOUT_S", 0.1)
     spool = Spool(tmp_path / "spool.sqlite")
     other = sqlite3.connect(tmp_path / "spool.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
