@@ -22,10 +22,11 @@ LEAVES = f'10 sendto(5<TCP:[127.0.0.1:9->127.0.0.1:1883]>, "{PUBACK}", 4, 0, NUL
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.faults", *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=850, check=False)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a busy machine is no failure
 def test_the_short_campaign_passes():
     done = run("--short")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -25,7 +25,7 @@ SEED = 4
 @case(4, "worker kill -9 in mid-batch, 100 times", short=True)
 def worker_killed(setting: Setting, report: Report) -> None:
     """0 lost, duplicates collapse; and what is acknowledged was synced before, which a kill cannot show."""
-    kills = 3 if setting.short else 100
+    kills = 2 if setting.short else 100
     with setting.city() as city, fielded(city, *KEEPERS) as keepers:
         city.register([*KEEPERS, *TRUSTING])
         trusting = Fleet(city)
