@@ -65,7 +65,10 @@ def main() -> None:
         folder = given.folder or Path(scratch)
         sabotaged = environment() if given.sabotage else {}
         verdicts = run(numbers, Setting(folder, given.short, sabotaged))
-    sys.exit(0 if all(verdict.passed for verdict in verdicts) else 1)
+    if all(verdict.passed for verdict in verdicts):
+        return
+    # A case that never came to its counts has shown nothing: no sabotage was found out by that.
+    sys.exit(1 if all(verdict.report.sent for verdict in verdicts) else 2)
 
 
 if __name__ == "__main__":
