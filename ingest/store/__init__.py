@@ -86,10 +86,10 @@ class ReadingStore(Protocol):
 class Audited(Protocol):
     """What a store has besides whose answer says nothing of what it kept: readings count once they are read back.
 
-    `visible_s` is how long after a write it is worth looking, in seconds.
+    `settles_s` is how long after a write (seconds) the store may still forget it, when it is killed, or not show it.
     """
 
-    visible_s: ClassVar[float]
+    settles_s: float
 
     def held(self, batch: Batch) -> NDArray[np.bool_]:
         """Return which readings of the batch the store holds, with their values."""

@@ -32,7 +32,7 @@ def ask(url: str, **fields: str) -> bytes:
 
 
 @contextmanager
-def _running(command: Sequence[str], base: str, health: str) -> Iterator[str]:
+def _running(command: Sequence[str], base: str, health: str, *, kill: bool = False) -> Iterator[str]:
     if not shutil.which(command[0]):
         pytest.skip(f"{command[0]} is not installed (apt-get install victoria-metrics influxdb)")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -40,13 +40,15 @@ def _running(command: Sequence[str], base: str, health: str) -> Iterator[str]:
         wait_until(lambda: ask(f"{base}{health}"))
         yield base
     finally:
-        process.terminate()
+        process.kill() if kill else process.terminate()
         process.wait(20)
 
 
 @contextmanager
-def victoria_metrics(folder: Path, retention: str = "100y", dedup: str = "1ms", port: int = 0) -> Iterator[str]:
-    """Run VictoriaMetrics on a free port, or `port`; give its base URL."""
+def victoria_metrics(
+    folder: Path, retention: str = "100y", dedup: str = "1ms", port: int = 0, *, kill: bool = False
+) -> Iterator[str]:
+    """Run VictoriaMetrics on a free port, or `port`; give its base URL. At the end it is killed or asked to stop."""
     port = port or free_port()
     command = [
         "victoria-metrics",
@@ -55,7 +57,7 @@ def victoria_metrics(folder: Path, retention: str = "100y", dedup: str = "1ms", 
         f"-retentionPeriod={retention}",
         f"-dedup.minScrapeInterval={dedup}",
     ]
-    with _running(command, f"http://127.0.0.1:{port}", "/health") as base:
+    with _running(command, f"http://127.0.0.1:{port}", "/health", kill=kill) as base:
         yield base
 
 
@@ -76,8 +78,11 @@ def influxdb1(folder: Path) -> Iterator[str]:
 class PromptVictoriaStore(VictoriaStore):
     """Shows at once what was written: the `server` behind its address is told to, in place of waiting a second."""
 
-    visible_s = 0.0
     server = ""
+
+    def __init__(self, url: str, token: str = "", retention: Retention | None = None) -> None:
+        super().__init__(url, token, retention)
+        self.settles_s = 0.0
 
     def _send(self, body: bytes) -> None:
         super()._send(body)

@@ -17,6 +17,7 @@ from ingest.store import Retention, Written
 from ingest.store.checks import START, readings
 from ingest.store.influx import InfluxStore
 from ingest.store.sqlite import SqliteStore
+from ingest.store.victoria import VictoriaStore
 from ingest.storing import StoreForwarder
 from sensors.clock import SystemClock, from_ms
 from twin.errors import UnavailableError
@@ -47,7 +48,7 @@ def forwarder(spool, store) -> StoreForwarder:
 class Hasty(SqliteStore):
     """A store that answers well to everything; of what `loses` says it keeps nothing, and does not show `hides`."""
 
-    visible_s = 0.0
+    settles_s = 0.0
 
     def __init__(self, path) -> None:
         super().__init__(f"sqlite:{path}")
@@ -254,3 +255,23 @@ def test_readings_that_victoria_metrics_has_forgotten_before_the_audit_are_writt
         wait_until(lambda: storing.step() or not spool.ledger().spooled, 60)
     assert spool.ledger() == Ledger(received=100, stored=100, duplicates=0, quarantined=0, spooled=0)
     store.close()
+
+
+@pytest.mark.slow
+def test_what_victoria_metrics_forgets_when_it_is_killed_is_still_in_the_spool(spool, tmp_path):
+    port = free_port()
+    with victoria_metrics(tmp_path / "victoria", port=port, kill=True) as base:
+        store = VictoriaStore(f"victoria+{base}?settle_s=15", "", Retention())
+        storing = forwarder(spool, store)
+        known(base, range(50))
+        spooled(spool, *((series, 0, 1.5) for series in range(50)))
+        assert storing.step()
+        wait_until(lambda: storing.step() or store.held(readings((7, 0, 1.5))).all())
+        assert spool.ledger().spooled == 50  # shown already, and not yet on its disk
+    with victoria_metrics(tmp_path / "victoria", port=port):
+        assert not store.held(readings((7, 0, 1.5))).any()
+        store.settles_s = 1.0  # for the second time, since nobody kills this one
+        wait_until(lambda: storing.step() or not spool.ledger().spooled, 90)
+        assert spool.ledger() == Ledger(received=50, stored=50, duplicates=0, quarantined=0, spooled=0)
+        assert store.held(readings(*((series, 0, 1.5) for series in range(50)))).all()
+        store.close()
