@@ -9,11 +9,13 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from ingest.payload import WHOLE, Message, Refusal
 from ingest.topic import Topic
 from sensors.device import Device, DeviceId, Point
 from sensors.quantity import scale
-from sensors.reading import Quality
+from sensors.reading import Batch, Quality
 from twin.asset import System
 from twin.errors import RefusedError
 
@@ -42,6 +44,19 @@ class Columns:
         self.value.append(value)
         self.quality.append(quality)
         self.history.append(history)
+
+    def batch(self, now: int) -> Batch | None:
+        """Return the readings as a batch that is handed over at `now` (ms), or None if there are none."""
+        if not self.series:
+            return None
+        return Batch(
+            np.array(self.series, np.int32),
+            np.array(self.time, np.int64),
+            np.array(self.value, np.float64),
+            np.array(self.quality, np.uint8),
+            np.array(self.history, np.bool_),
+            now,
+        )
 
 
 class _Column(NamedTuple):

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import msgspec
-import numpy as np
 import structlog
 
 from ingest.admission import Admission, Columns
+from ingest.arrival import Arrival, Identity, topic_of
 from ingest.inbox import Delivery
 from ingest.payload import WHOLE, Count, Decoder, Format, Measurement, Message, Refusal, check_size
-from ingest.payload.formats import OF_CHANNEL, SPARKPLUG_PREFIX
 from ingest.rate import UNKNOWN_PER_S, Kind, Rates
+from ingest.readmission import Readmission
 from ingest.receipt import Receipts
 from ingest.sequence import Memory, Ranges
-from ingest.spool import Group, Quarantined, Spool
-from ingest.topic import PREFIX, Channel, Topic, parse
+from ingest.spool import Group, Spool
+from ingest.topic import Channel, Topic
 from ingest.traffic import Traffic
 from sensors.clock import Clock, ManualClock, from_ms, to_ms
 from sensors.device import DeviceId
-from sensors.reading import Batch, Quality
+from sensors.reading import Batch
 from twin.asset import System
 from twin.errors import BusyError, RefusedError
 
@@ -51,31 +49,6 @@ class _Time(msgspec.Struct):
     """A replay's word on the time: it has sent everything up to the last one, and goes on to `now` (ms)."""
 
     now: int
-
-
-class _Came(NamedTuple):
-    """A message as it came, at the city's time `now` (ms); `topic` is None where the name is not of the contract."""
-
-    name: str
-    topic: Topic | None
-    payload: bytes
-    now: int
-
-
-class _Identity(NamedTuple):
-    """What names a message for ever."""
-
-    topic: Topic
-    boot: int
-    seq: int
-
-
-class _Kept(msgspec.Struct):
-    """A reading that the store refused, in SI, as the forwarder quarantines it."""
-
-    ts: int
-    v: float
-    q: int = Quality.SUSPECT
 
 
 class Intake:
@@ -152,20 +125,16 @@ class Intake:
         rows = self._spool.asked()
         if not rows:
             return 0
-        self._begin()
-        now = to_ms(self._clock.now())
-        decoders = copy.deepcopy(dict(self._decoders))
+        again = Readmission(self.admission, self._decoders, to_ms(self._clock.now()))
         for row in rows:
-            taken = self._take_again(row, decoders, now)
-            self._group.received += taken - row.readings
-            self._group.released.append(row.id)
-        self._close_batch(now)
+            again.take(row)
+        group = again.group()
         try:
-            self._spool.commit(self._group)
+            self._spool.commit(group)
         except BusyError as error:
             logger.info("replay_again", error=str(error))
             return 0
-        logger.info("quarantine_replayed", messages=len(rows), refused=len(self._group.quarantine))
+        logger.info("quarantine_replayed", messages=len(rows), refused=len(group.quarantine))
         return len(rows)
 
     def replies(self) -> list[tuple[str, bytes]]:
@@ -199,7 +168,7 @@ class Intake:
             try:
                 self._take(delivery.topic, delivery.payload, now)
             except RefusedError as error:
-                came = _Came(delivery.topic, None, delivery.payload, now)
+                came = Arrival(delivery.topic, None, delivery.payload, now)
                 self._refuse_whole(came, delivery.topic[:200], Refusal(WHOLE, error.code, str(error)), 1)
         self._close_batch(now)
         self._group.seen, self._group.forgotten = self._seen.changed()
@@ -211,14 +180,14 @@ class Intake:
         return now
 
     def _take(self, name: str, payload: bytes, now: int) -> None:
-        topic = _topic(name)
+        topic = topic_of(name)
         if topic is not None and topic.channel is Channel.STATUS:
             self._take_status(topic, payload)
             return
         if topic is not None and topic.channel is Channel.ANSWER:  # it answers a command, and holds no readings
             return
-        came = _Came(name, topic, payload, now)
-        message = _decoder(came, self._decoders).decode(name, payload)
+        came = Arrival(name, topic, payload, now)
+        message = came.decode(self._decoders)
         self._answers += message.replies
         device, refusal = self._speaker(topic, message)
         if device is None or refusal is not None:
@@ -230,7 +199,7 @@ class Intake:
             self._throttle(came, device, message, per_s)
             return
         self._group.received += message.readings
-        identity = _identity(topic, message)
+        identity = came.identity(message)
         if identity is None:
             self._admit(came, device, message)
         elif self._seen.add(device, identity.boot, identity.seq):
@@ -239,7 +208,7 @@ class Intake:
             self._group.duplicates += message.readings
             self._note(identity, message, ())
 
-    def _note(self, identity: _Identity | None, message: Message, refused: Sequence[Refusal]) -> None:
+    def _note(self, identity: Identity | None, message: Message, refused: Sequence[Refusal]) -> None:
         """Note that a message is to be receipted, if it has a name."""
         if identity is not None:
             topic, boot, seq = identity
@@ -254,16 +223,16 @@ class Intake:
             device = self.admission.find(topic, message.address)
         return device, self.admission.refusal(device, topic, message.address)
 
-    def _admit(self, came: _Came, device: DeviceId, message: Message) -> list[Refusal]:
+    def _admit(self, came: Arrival, device: DeviceId, message: Message) -> list[Refusal]:
         refused = [*message.refused, *self.admission.admit(device, message, came.now, self._columns)]
         if refused:
             self._refuse(came, refused)
             self._group.blamed.update((one.code, device) for one in refused)
         return refused
 
-    def _throttle(self, came: _Came, device: DeviceId, message: Message, per_s: float) -> None:
+    def _throttle(self, came: Arrival, device: DeviceId, message: Message, per_s: float) -> None:
         """Keep a message that is too much out of the store, unless it was taken in before."""
-        identity = _identity(came.topic, message)
+        identity = came.identity(message)
         if identity is not None and self._seen.knows(device, identity.boot, identity.seq):
             self._group.received += message.readings
             self._group.duplicates += message.readings
@@ -295,43 +264,7 @@ class Intake:
                     lost.add(first, last)
             self._lost[topic.device] = said, lost
 
-    def _take_again(self, row: Quarantined, decoders: Mapping[Format, Decoder], now: int) -> int:
-        """Take a row of the quarantine into the group, and return how many readings it turned out to hold."""
-        if not row.topic.startswith((f"{PREFIX}/", SPARKPLUG_PREFIX)):
-            return self._take_kept(row)
-        try:
-            came = _Came(row.topic, _topic(row.topic), row.payload, row.time)
-            message = _only(_decoder(came, decoders).decode(row.topic, row.payload), row)
-        except RefusedError as error:
-            return self._keep_again(row, Refusal(WHOLE, error.code, str(error)))
-        device, refusal = self._speaker(came.topic, message)
-        if device is None or refusal is not None or not (message.measurements or message.refused):
-            return self._keep_again(row, refusal)
-        refused = [*message.refused, *self.admission.admit(device, message, now, self._columns)]
-        if refused:
-            self._refuse(came, refused)
-        return len(message.measurements) + len(message.refused)
-
-    def _take_kept(self, row: Quarantined) -> int:
-        """Take in a reading that the store has refused before."""
-        try:
-            kept = msgspec.json.decode(row.payload, type=_Kept)
-        except msgspec.DecodeError as error:
-            return self._keep_again(row, Refusal(WHOLE, row.code, str(error)))
-        device, _, point = row.topic.partition("/")
-        series = self.admission.series(device, point)
-        if series is None:
-            return self._keep_again(row, Refusal(WHOLE, "E_POINT", f"{row.topic} is not in the registry"))
-        self._columns.add(series, kept.ts, kept.v, Quality(kept.q), history=True)
-        return row.readings
-
-    def _keep_again(self, row: Quarantined, refusal: Refusal | None) -> int:
-        if refusal is not None:
-            row = replace(row, code=refusal.code, reason=refusal.reason)
-        self._group.quarantine.append(row)
-        return row.readings
-
-    def _refuse_stranger(self, came: _Came, message: Message, refusal: Refusal | None) -> None:
+    def _refuse_stranger(self, came: Arrival, message: Message, refusal: Refusal | None) -> None:
         """Refuse a message of who is unknown, or is not who its topic says."""
         if refusal is None:
             return
@@ -342,10 +275,10 @@ class Intake:
             system = came.topic.system if came.topic else None
             self._see(speaker, system, message.measurements, from_ms(came.now))
         if message.readings and self._refuse_whole(came, speaker, refusal, message.readings):
-            self._note(_identity(came.topic, message), message, [refusal])
+            self._note(came.identity(message), message, [refusal])
 
     def _refuse_whole(
-        self, came: _Came, speaker: str, refusal: Refusal, readings: int, per_s: float = UNKNOWN_PER_S
+        self, came: Arrival, speaker: str, refusal: Refusal, readings: int, per_s: float = UNKNOWN_PER_S
     ) -> bool:
         """Keep a message as it came; or drop it, unreceipted and told, when its sender has filled its share."""
         if not self._rates.admits(Kind.REFUSED, speaker, readings, per_s, self._now_s):
@@ -355,16 +288,11 @@ class Intake:
         self._refuse(came, [refusal], readings)
         return True
 
-    def _refuse(self, came: _Came, refused: Sequence[Refusal], readings: int | None = None) -> None:
+    def _refuse(self, came: Arrival, refused: Sequence[Refusal], readings: int | None = None) -> None:
         """Keep the message once for each code, however many of its readings have it."""
-        for code in dict.fromkeys(refusal.code for refusal in refused):
-            same = [refusal for refusal in refused if refusal.code == code]
-            places = () if same[0].place == WHOLE else tuple(refusal.place for refusal in same)
-            which = f" (readings {', '.join(str(place) for place in places[:20])})" if places else ""
-            count = len(same) if readings is None else readings
-            reason = same[0].reason + which
-            self._group.quarantine.append(Quarantined(came.now, came.name, came.payload, code, reason, count, places))
-            logger.debug("refused", topic=came.name, code=code, reason=same[0].reason)
+        for one in came.refused(refused, readings):
+            self._group.quarantine.append(one)
+            logger.debug("refused", topic=one.topic, code=one.code, reason=one.reason)
 
     def _time_after(self, delivery: Delivery, now: int) -> int:
         """Mark that the readings up to now are complete, and return the time that the replay goes on to."""
@@ -381,51 +309,9 @@ class Intake:
         return max(now, moved.now)
 
     def _close_batch(self, now: int) -> None:
-        columns, self._columns = self._columns, Columns()
-        if len(columns):
-            batch = Batch(
-                np.array(columns.series, np.int32),
-                np.array(columns.time, np.int64),
-                np.array(columns.value, np.float64),
-                np.array(columns.quality, np.uint8),
-                np.array(columns.history, np.bool_),
-                now,
-            )
+        batch, self._columns = self._columns.batch(now), Columns()
+        if batch is not None:
             self._group.batches.append(batch)
-
-
-def _topic(name: str) -> Topic | None:
-    """Return the contract's topic called `name`, or None for one of Sparkplug's; RefusedError E_TOPIC for others."""
-    return None if name.startswith(SPARKPLUG_PREFIX) else parse(name)
-
-
-def _identity(topic: Topic | None, message: Message) -> _Identity | None:
-    if topic is None or message.boot is None or message.seq is None:
-        return None
-    return _Identity(topic, message.boot, message.seq)
-
-
-def _decoder(came: _Came, decoders: Mapping[Format, Decoder]) -> Decoder:
-    format_ = Format.SPARKPLUG if came.topic is None else OF_CHANNEL.get(came.topic.channel)
-    decoder = None if format_ is None else decoders.get(format_)
-    if decoder is None:
-        raise RefusedError("holds no readings that are heard here", where=came.name, code="E_TOPIC")
-    return decoder
-
-
-def _only(message: Message, row: Quarantined) -> Message:
-    """Return the readings that a row of the quarantine stands for, as history; without a time, of when they came."""
-    places = frozenset(row.places)
-    return msgspec.structs.replace(
-        message,
-        history=True,
-        measurements=[
-            measured if measured.time is not None else measured._replace(time=row.time, quality=measured.quality or 1)
-            for measured in message.measurements
-            if not places or measured.place in places
-        ],
-        refused=[refusal for refusal in message.refused if not places or refusal.place in places],
-    )
 
 
 __all__ = ["Intake"]
