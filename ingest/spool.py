@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import structlog
 
 from ingest import quarantine
 from ingest.ledger import Ledger
@@ -28,6 +29,8 @@ from ingest.spool_file import connect, immediate, keep_reserve, log_pages, pack,
 from ingest.status import Status
 from sensors.reading import Batch
 from twin.errors import BusyError, InputError, UnavailableError
+
+logger = structlog.get_logger()
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches (
@@ -346,16 +349,22 @@ class Spool:
             return dict(connection.execute("SELECT name, value FROM counters").fetchall())
 
     def _forget(self) -> None:
-        """Delete what both readers are past, no more at a time than the log of a full disk still takes."""
+        """Delete what both readers are past, no more at a time than the log of a full disk still takes.
+
+        The cursor has moved, whatever becomes of this: what a disk without any room keeps goes the next time.
+        """
         statement = (
             "DELETE FROM batches WHERE id IN (SELECT id FROM batches "
             "WHERE id <= (SELECT min(value) FROM counters WHERE name LIKE 'cursor_%') ORDER BY id LIMIT ?)"
         )
         limit = log_pages(self.path) // 2  # a row's deletion touches its page, and a neighbour or the page above
         more = True
-        while more:
-            with self._transaction(self._moving) as connection:
-                more = connection.execute(statement, (limit,)).rowcount == limit
+        try:
+            while more:
+                with self._transaction(self._moving) as connection:
+                    more = connection.execute(statement, (limit,)).rowcount == limit
+        except UnavailableError as error:
+            logger.warning("spool_not_shortened", error=str(error))
 
     @contextmanager
     def _reads(self) -> Generator[sqlite3.Connection]:

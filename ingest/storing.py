@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -50,6 +51,7 @@ class StoreForwarder:
         self._names = names
         self._read_back = ReadBack(store) if isinstance(store, Audited) else None
         self._ahead = spool.cursor(Reader.STORED)
+        self._settled: deque[tuple[int, Batch, Written, Sequence[Rejected]]] = deque()
 
     @property
     def missing(self) -> int:
@@ -90,7 +92,8 @@ class StoreForwarder:
         self.write_s = time.monotonic() - started_s
         self._ahead = through
         if self._read_back is None:
-            self._enter(through, batch, written, written.rejected)
+            self._settled.append((through, batch, written, written.rejected))
+            self._settle()
         else:
             self._read_back.give(through, batch, written)
         return True
@@ -100,11 +103,18 @@ class StoreForwarder:
         return self._read_back is not None and self._read_back.waiting >= MOST_WAITING
 
     def _settle(self) -> bool:
-        """Enter what an audited store has been found to hold; whether there was any."""
-        settled = self._read_back.settled() if self._read_back is not None else []
-        for given in settled:
-            self._enter(given.through, given.batch, given.written, given.rejected)
-        return bool(settled)
+        """Enter what the store holds, an audited one once it was found there; whether there was any.
+
+        What the spool cannot enter now (its disk is full) stays, and is entered before anything that comes later:
+        otherwise the cursor would pass readings that no counter and no quarantine has.
+        """
+        for given in self._read_back.settled() if self._read_back is not None else ():
+            self._settled.append((given.through, given.batch, given.written, given.rejected))
+        entered = bool(self._settled)
+        while self._settled:
+            self._enter(*self._settled[0])
+            self._settled.popleft()
+        return entered
 
     def _enter(self, through: int, batch: Batch, written: Written, rejected: Sequence[Rejected]) -> None:
         lost = len(rejected) - len(written.rejected)  # refused by the audit, and counted as kept before

@@ -257,6 +257,29 @@ def test_readings_that_victoria_metrics_has_forgotten_before_the_audit_are_writt
     store.close()
 
 
+@pytest.mark.parametrize("audited", [False, True])
+def test_what_a_full_disk_keeps_from_being_entered_is_entered_before_what_comes_later(
+    spool, hasty, tmp_path, monkeypatch, audited
+):
+    store = hasty if audited else SqliteStore(f"sqlite:{tmp_path / 'plain.sqlite'}")
+    forward = forwarder(spool, store)
+    enter, full = spool.stored, [True]
+
+    def stored(*given) -> None:
+        if full[0]:
+            raise UnavailableError("database or disk is full")
+        enter(*given)
+
+    monkeypatch.setattr(spool, "stored", stored)
+    spool.commit(Group(received=2, batches=[readings((1, 0, 1.0), (1, 1000, 2.0))]))
+    with pytest.raises(UnavailableError):
+        [forward.step() for _ in range(3)]  # an audited store's readings are entered with the step after
+    spool.commit(Group(received=1, batches=[readings((1, 2000, 3.0))]))
+    full[0] = False
+    wait_until(lambda: not forward.step() and not spool.ledger().spooled)
+    assert spool.ledger() == Ledger(received=3, stored=3, duplicates=0, quarantined=0, spooled=0)
+
+
 @pytest.mark.slow
 def test_what_victoria_metrics_forgets_when_it_is_killed_is_still_in_the_spool(spool, tmp_path):
     port = free_port()
