@@ -33,8 +33,8 @@ from shapely import Point
 sys.path.remove(str(Path(__file__).resolve().parent))  # benchmarks/ingest.py would be found in place of the package
 
 from dashboards.settings import load
-from ingest.broker import EmbeddedBroker
-from ingest.mqtt import Address, Connection
+from ingest.broker.embedded import EmbeddedBroker
+from ingest.mqtt.connection import Address, Connection
 from sensors.device import Device, DeviceId
 from sensors.device import Point as Measured
 from sensors.operations import connect

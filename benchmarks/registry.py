@@ -30,7 +30,7 @@ KINDS = (("pressure", "pressure", "MPa"), ("flow", "flow", "m3/h"), ("gas", "com
 START = """
 import json, sys, time
 from pathlib import Path
-from ingest.address import Address
+from ingest.mqtt.address import Address
 from ingest.spool import Spool
 from ingest.store import open_store
 from ingest.worker import Worker

@@ -25,8 +25,8 @@ from dashboards.pages import operations_callbacks as operations
 from dashboards.pages.sources import Sources
 from dashboards.queries import Observer
 from dashboards.words import Language
-from ingest.heartbeats import Heartbeats
 from ingest.store import ReadingStore
+from ingest.watch.heartbeats import Heartbeats
 from sensors.alarm_log import AlarmLog
 from sensors.clock import Clock
 from sensors.limits import Limits

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from dashboards.settings import Settings
 from ingest.device_desk import DeviceDesk
-from ingest.mqtt import Address
+from ingest.mqtt.connection import Address
 from ingest.spool import Spool
 from ingest.store import ReadingStore, Retention, open_store
 from ingest.storing import StoreForwarder

@@ -17,9 +17,9 @@ from dashboards.audit_trail import trail_of
 from dashboards.settings import Settings
 from dashboards.supervisor import listens
 from ingest import store
-from ingest.heartbeats import Heartbeats
 from ingest.ledger import Ledger
-from ingest.mqtt import Address
+from ingest.mqtt.connection import Address
+from ingest.watch.heartbeats import Heartbeats
 from sensors.leases import spools
 from sensors.operations import connect
 from sensors.registry import Registry

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, astuple
 from typing import Any
 
-from ingest.heartbeats import Pulse
 from ingest.ledger import Ledger
+from ingest.watch.heartbeats import Pulse
 
 
 def ingest_state(pulses: Mapping[str, Pulse]) -> dict[str, Any]:

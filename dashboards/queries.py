@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from dashboards.city_view import CityView
 from dashboards.ingest_state import ingest_state
-from ingest.heartbeats import Heartbeats, Pulse
 from ingest.store import Latest, ReadingStore
+from ingest.watch.heartbeats import Heartbeats, Pulse
 from sensors.alarm import Alarm, Condition
 from sensors.alarm_log import AlarmLog
 from sensors.clock import Clock, ScaledClock, to_ms

@@ -16,9 +16,9 @@ def watched(settings: Settings) -> Generator[None]:
     Nothing is started that no setting asks for. SettingsError for an address or URL that is none, BusyError for a
     port that is taken.
     """
-    from ingest.dead_man import DeadMan  # noqa: PLC0415  # slow to import, and few installations ask for it
-    from ingest.heartbeats import Heartbeats  # noqa: PLC0415  # as above
-    from ingest.metrics import serving  # noqa: PLC0415  # as above
+    from ingest.watch.dead_man import DeadMan  # noqa: PLC0415  # slow to import, and few installations ask for it
+    from ingest.watch.heartbeats import Heartbeats  # noqa: PLC0415  # as above
+    from ingest.watch.metrics import serving  # noqa: PLC0415  # as above
     from sensors.leases import spools  # noqa: PLC0415  # as above
     from sensors.operations import connect  # noqa: PLC0415  # as above
 

@@ -16,8 +16,8 @@ import msgspec
 import structlog
 
 from ingest.admission import Admission
-from ingest.inbox import Delivery
-from ingest.mqtt import Connection
+from ingest.mqtt.connection import Connection
+from ingest.mqtt.inbox import Delivery
 from ingest.payload import MAX_BYTES, Count, Measurement, sparkplug
 from ingest.payload.formats import SPARKPLUG_PREFIX
 from ingest.topic import Channel, Topic, parse

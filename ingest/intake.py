@@ -12,7 +12,7 @@ import structlog
 
 from ingest.admission import Admission, Columns
 from ingest.arrival import Arrival, Identity, topic_of
-from ingest.inbox import Delivery
+from ingest.mqtt.inbox import Delivery
 from ingest.payload import WHOLE, Count, Decoder, Format, Measurement, Message, Refusal, check_size
 from ingest.rate import UNKNOWN_PER_S, Kind, Rates
 from ingest.readmission import Readmission
@@ -20,7 +20,7 @@ from ingest.receipt import Receipts
 from ingest.sequence import Memory, Ranges
 from ingest.spool import Group, Spool
 from ingest.topic import Channel, Topic
-from ingest.traffic import Traffic
+from ingest.watch.traffic import Traffic
 from sensors.clock import Clock, ManualClock, from_ms, to_ms
 from sensors.device import DeviceId
 from sensors.reading import Batch

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ingest.mqtt import Will
+from ingest.mqtt.connection import Will
 from ingest.payload.formats import SPARKPLUG_PREFIX
 
 _OF_NODES = ("NBIRTH", "NDATA", "NDEATH")

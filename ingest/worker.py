@@ -27,12 +27,10 @@ import structlog
 
 from ingest import sparkplug_host
 from ingest.admission import LIVE, Admission
-from ingest.auditing import LedgerAudit
 from ingest.detecting import DetectionForwarder
 from ingest.device_desk import DeviceDesk
 from ingest.intake import Intake
-from ingest.monitor import Monitor
-from ingest.mqtt import Address, Connection, Delivery, Inbox
+from ingest.mqtt.connection import Address, Connection, Delivery, Inbox
 from ingest.outage import Outage
 from ingest.payload.formats import decoders
 from ingest.spool import Spool
@@ -40,6 +38,8 @@ from ingest.status import BEAT, Status
 from ingest.store import ReadingStore
 from ingest.storing import StoreForwarder
 from ingest.topic import Channel, clock_topic, subscription
+from ingest.watch.auditing import LedgerAudit
+from ingest.watch.monitor import Monitor
 from sensors.alarm_log import AlarmLog
 from sensors.clock import Clock, ManualClock, ScaledClock, SteadyClock, to_ms
 from sensors.detection.pipeline import Pipeline

@@ -1,7 +1,7 @@
 """What ingest says of itself: the rules of its own alarms, and the sentence of each.
 
 They are ordinary alarms of the kind `DetectionKind.INGEST`, about ``ingest:{district}`` or, where one device sends
-what cannot be taken, about ``device:{device}``. When they are raised is judged in `ingest.monitor`.
+what cannot be taken, about ``device:{device}``. When they are raised is judged in `ingest.watch.monitor`.
 """
 
 from __future__ import annotations

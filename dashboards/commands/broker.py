@@ -15,7 +15,7 @@ import typer
 from dashboards.settings import settings_of
 
 if TYPE_CHECKING:
-    from ingest.broker_log import Attempt
+    from ingest.broker.log import Attempt
     from sensors.credentials import Credentials
     from sensors.trail import AuditTrail
 
@@ -31,8 +31,8 @@ def broker(ctx: typer.Context) -> None:
     """Run the embedded MQTT broker at `mqtt.url` (demo only: it forgets sessions; a city runs Mosquitto)."""
     if ctx.invoked_subcommand is not None:
         return
-    from ingest.broker import EmbeddedBroker
-    from ingest.mqtt import Address
+    from ingest.broker.embedded import EmbeddedBroker
+    from ingest.mqtt.connection import Address
 
     address = Address.parse(settings_of(ctx).mqtt.url)
     EmbeddedBroker(address.host, address.port).run(_until_told())
@@ -66,7 +66,7 @@ def config(
     import socket
 
     from dashboards.audit_trail import who
-    from ingest.mosquitto import SERVICES, Door, Plan, set_up
+    from ingest.broker.mosquitto import SERVICES, Door, Plan, set_up
 
     plan = Plan(
         folder.resolve(),
@@ -101,8 +101,8 @@ def config(
 @app.command("logins")
 def logins(ctx: typer.Context, folder: Folder, *, reload: Reload = False, as_json: AsJson = False) -> None:
     """Write the broker's password files and revocation list anew, after logins were issued, rotated or revoked."""
-    from ingest.mosquitto import reload as tell
-    from ingest.mosquitto import write_logins
+    from ingest.broker.mosquitto import reload as tell
+    from ingest.broker.mosquitto import write_logins
 
     issuer, _ = _open(ctx)
     try:
@@ -131,9 +131,9 @@ def certificate(
 ) -> None:
     """Issue a certificate to a device that has a login; its key is nowhere else."""
     from dashboards.audit_trail import who
-    from ingest.certificates import TlsFolder
-    from ingest.mosquitto import write_logins
-    from ingest.private import make_folder, write_private
+    from ingest.broker.certificates import TlsFolder
+    from ingest.broker.mosquitto import write_logins
+    from ingest.broker.private import make_folder, write_private
     from sensors.credentials import AT_THE_BROKER, Role
     from twin.errors import InputError, UnknownError
 
@@ -168,7 +168,7 @@ def watch(
     import math
     import time
 
-    from ingest.broker_log import Attempts, LogReader
+    from ingest.broker.log import Attempts, LogReader
     from twin.errors import InputError
 
     log = folder.resolve() / "log" / "mosquitto.log"
@@ -199,7 +199,7 @@ def watch(
 
 def _is_ours(attempt: Attempt, logins: Credentials) -> bool:
     """Return whether an attempt is a service's subscription: services hear more, under ids of their own choice."""
-    from ingest.broker_log import Kind
+    from ingest.broker.log import Kind
     from sensors.credentials import Role
     from twin.errors import UnknownError
 

@@ -163,7 +163,7 @@ def _read_secret(path: Path) -> str:
 
 def _hand_over(made: Sequence[Secret], path: Path | None, *, as_json: bool) -> None:
     """Show secrets once, or write them into a file that only its owner reads: the secret alone, or CSV for many."""
-    from ingest.private import write_private
+    from ingest.broker.private import write_private
     from twin.errors import InputError
 
     if path is None:

@@ -41,9 +41,9 @@ def device_check(  # noqa: PLR0917  # Typer makes options of them
     no ingest may run on it for this device.
     """
     from dashboards.commands.ingest import address_of
-    from ingest.address import Address
-    from ingest.device_check import DeviceCheck, Patience
-    from ingest.device_clauses import Verdict, judge
+    from ingest.device_check.check import DeviceCheck, Patience
+    from ingest.device_check.clauses import Verdict, judge
+    from ingest.mqtt.address import Address
 
     settings = settings_of(ctx)
     host, port = _listen(listen)

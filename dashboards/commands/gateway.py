@@ -45,8 +45,8 @@ def doors_of(settings: Settings, hj212: str | None = None, http: str | None = No
     A bearer token is as good as the device behind it: it is taken in the clear on the loopback only, where a proxy may
     stand in front.
     """
+    from ingest.broker.mosquitto import Door
     from ingest.gateway.serving import Doors
-    from ingest.mosquitto import Door
 
     named = [settings.gateway.hj212 if hj212 is None else hj212, settings.gateway.http if http is None else http]
     stations, web = (Door.parse(text) if text else None for text in named)

@@ -18,7 +18,7 @@ from dashboards.watch import watched
 from sensors.clock import Clock, ManualClock, SteadyClock, SystemClock, from_ms
 
 if TYPE_CHECKING:
-    from ingest.mqtt import Address
+    from ingest.mqtt.connection import Address
     from ingest.worker import Worker
 
 
@@ -131,7 +131,7 @@ def worker_of(settings: Settings, clock: Clock) -> Generator[Worker]:
 
 def address_of(settings: Settings) -> Address:
     """Return the broker that the settings name, with what shows who this client is."""
-    from ingest.mqtt import Address
+    from ingest.mqtt.connection import Address
 
     mqtt = settings.mqtt
     files = (None if path is None else settings.resolve(path) for path in (mqtt.ca, mqtt.certificate, mqtt.key))

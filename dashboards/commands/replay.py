@@ -23,9 +23,9 @@ from twin.asset import System
 from twin.errors import InputError, UnavailableError
 
 if TYPE_CHECKING:
-    from ingest.mqtt import Address
-    from ingest.recording import Recording
-    from ingest.replay import Kept
+    from ingest.mqtt.connection import Address
+    from ingest.replay.recording import Recording
+    from ingest.replay.replay import Kept
     from ingest.store import ReadingStore
     from sensors.device import Device
 
@@ -61,7 +61,7 @@ def replay(
 
     Exit status 1 when the store was compared (--with-ingest) and does not hold every reading as it was recorded.
     """
-    from ingest.recording import read_recording
+    from ingest.replay.recording import read_recording
 
     settings = settings_of(ctx)
     zone = ZoneInfo(tz) if tz in _zones() else None
@@ -138,7 +138,7 @@ def _devices(
     register: bool,
 ) -> dict[str, Device]:
     """Return the device of each column, with its series; registered first where asked."""
-    from ingest.recording import Measure, device_name, devices_of
+    from ingest.replay.recording import Measure, device_name, devices_of
     from sensors.operations import connect
     from sensors.registry import Registry
 
@@ -167,8 +167,8 @@ def _devices(
 @contextmanager
 def _broker(settings: Settings, address: Address) -> Generator[None]:
     """Run the embedded broker, unless one answers already or the settings name another."""
-    from ingest.broker import EmbeddedBroker
-    from ingest.mqtt import negotiate
+    from ingest.broker.embedded import EmbeddedBroker
+    from ingest.mqtt.connection import negotiate
 
     try:
         negotiate(address, 2.0)
@@ -205,7 +205,7 @@ def _run(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from ingest.replay import Replay
+    from ingest.replay.replay import Replay
 
     shown = (TextColumn("readings sent"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*shown, console=Console(stderr=True)) as progress:
@@ -223,7 +223,7 @@ def _run(
 
 def _settled(settings: Settings, recording: Recording, devices: Mapping[str, Device]) -> dict[str, Any]:
     """Wait until store and detection are past everything; compare the store with the file, and list the alarms."""
-    from ingest.replay import compare
+    from ingest.replay.replay import compare
     from ingest.spool import Spool
     from ingest.store import open_store
     from sensors.alarm_log import AlarmLog

@@ -41,8 +41,8 @@ def application(settings: Settings, city: Path) -> FastAPI:
     from dashboards.app import Parts, build
     from dashboards.audit_trail import trail_of
     from dashboards.city_view import CityView
-    from ingest.heartbeats import Heartbeats
     from ingest.store import open_store
+    from ingest.watch.heartbeats import Heartbeats
     from sensors import limits
     from sensors.alarm_log import AlarmLog
     from sensors.operations import connect

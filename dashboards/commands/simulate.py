@@ -37,7 +37,7 @@ def simulate(
     """Run the field devices of a district as MQTT clients, with values out of its hydraulic models."""
     from datetime import timedelta
 
-    from ingest.player import Order, Player
+    from ingest.replay.player import Order, Player
     from sensors.simulation.faults import parse
     from sensors.simulation.field import FieldModel
     from sensors.simulation.site import read_site
@@ -86,8 +86,8 @@ def fault(
     """Switch a fault of the simulated city on or off, while `simulate` runs."""
     import msgspec
 
-    from ingest.mqtt import Connection, negotiate
-    from ingest.player import Order, fault_topic
+    from ingest.mqtt.connection import Connection, negotiate
+    from ingest.replay.player import Order, fault_topic
     from sensors.simulation.faults import FaultKind
     from twin.errors import InputError, UnavailableError
 

@@ -28,7 +28,7 @@ def up(ctx: typer.Context) -> None:
 def supervise(settings: Settings, options: list[str], say: Callable[[str], None]) -> None:
     """Run the group until it is told to stop; `options` are what each part's command line starts with."""
     from dashboards.supervisor import Supervisor, require_free_port
-    from ingest.mqtt import Address
+    from ingest.mqtt.connection import Address
 
     broker = Address.parse(settings.mqtt.url)
     if settings.mqtt.embedded:
@@ -52,7 +52,7 @@ def supervise(settings: Settings, options: list[str], say: Callable[[str], None]
 def parts(settings: Settings, options: list[str]) -> list[Part]:
     """Return the parts that `settings` ask for, with what each waits for."""
     from dashboards.supervisor import Part, listens
-    from ingest.mqtt import Address
+    from ingest.mqtt.connection import Address
 
     def command(*words: str) -> list[str]:
         return [sys.executable, "-m", "dashboards", *options, *words]

@@ -10,8 +10,8 @@ from dataclasses import replace
 import msgspec
 import structlog
 
-from ingest.inbox import Delivery
-from ingest.mqtt import Address, Connection
+from ingest.mqtt.connection import Address, Connection
+from ingest.mqtt.inbox import Delivery
 from ingest.receipt import Receipt
 from ingest.topic import Channel, Topic
 from twin.errors import UnavailableError

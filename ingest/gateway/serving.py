@@ -16,7 +16,7 @@ from ingest.gateway.doorkeeper import Doorkeeper
 from ingest.gateway.hj212 import Hj212Door
 from ingest.gateway.push import Pushing
 from ingest.gateway.relay import ANSWER_S, Relay
-from ingest.mqtt import Address
+from ingest.mqtt.connection import Address
 from sensors.clock import Clock
 from twin.errors import BusyError, InputError, UnavailableError
 

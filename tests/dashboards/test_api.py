@@ -19,7 +19,7 @@ from websockets.typing import Origin
 
 from dashboards.city_view import CityView
 from dashboards.queries import OFFLINE, UNACKNOWLEDGED, Observer
-from ingest.heartbeats import Heartbeats
+from ingest.watch.heartbeats import Heartbeats
 from sensors.clock import SystemClock
 
 from ..browser.conftest import DISTRICT, Server, SmallCity, wait_until  # noqa: TID252 - one small city for both folders

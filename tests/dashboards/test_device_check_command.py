@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from dashboards.commands.device_check import device_check
 from dashboards.settings import SettingsSource
-from ingest.broker import EmbeddedBroker
-from ingest.device_clauses import CLAUSES
+from ingest.broker.embedded import EmbeddedBroker
+from ingest.device_check.clauses import CLAUSES
 from sensors.device import Device, DeviceId, Point
 from sensors.operations import connect
 from sensors.registry import Registry

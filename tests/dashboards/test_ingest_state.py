@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from dashboards.ingest_state import ingest_state
-from ingest.heartbeats import Heartbeats
 from ingest.spool import Group, Spool
 from ingest.status import Status
 from ingest.store.checks import readings
+from ingest.watch.heartbeats import Heartbeats
 
 
 def beat(district: str) -> Status:

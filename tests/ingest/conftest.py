@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ingest.mqtt import Address, Connection, Delivery, Version
+from ingest.mqtt.connection import Address, Connection, Delivery, Version
 from ingest.spool import Spool
 from ingest.store.sqlite import SqliteStore
 from ingest.worker import Worker

@@ -18,8 +18,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from ingest.certificates import TlsFolder
-from ingest.mosquitto import Door, Plan, set_up
+from ingest.broker.certificates import TlsFolder
+from ingest.broker.mosquitto import Door, Plan, set_up
 from sensors.credentials import Credentials, Role
 from sensors.device import DeviceId
 from sensors.operations import connect

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dashboards.cli import app
-from ingest.mosquitto import Door
+from ingest.broker.mosquitto import Door
 from sensors.operations import connect
 from sensors.registry import Registry
 from twin.errors import ChengmaiError

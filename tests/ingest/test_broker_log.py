@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest import broker_log
-from ingest.broker_log import Attempt, Attempts, Kind, LogReader, may_hear
+from ingest.broker import log as broker_log
+from ingest.broker.log import Attempt, Attempts, Kind, LogReader, may_hear
 
 DENIED = b"2026-01-01T00:00:00+0000: Denied PUBLISH from A (d0, q1, r0, m1, 'cim/v1/d/water/B/data', ... (1 bytes))"
 

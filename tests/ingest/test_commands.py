@@ -13,7 +13,7 @@ import pytest
 
 from dashboards.commands import simulate
 from dashboards.settings import clock_of, load
-from ingest.mqtt import Address, Connection
+from ingest.mqtt.connection import Address, Connection
 from ingest.spool import Spool
 
 from .conftest import free_port, wait_until

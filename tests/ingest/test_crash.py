@@ -16,7 +16,7 @@ from .conftest import City, wait_until
 WORKER = """
 import sys, threading
 from pathlib import Path
-from ingest.mqtt import Address
+from ingest.mqtt.connection import Address
 from ingest.spool import Spool
 from ingest.store.sqlite import SqliteStore
 from ingest.worker import Worker

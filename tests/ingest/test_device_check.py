@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ingest.address import Address
-from ingest.device_check import DeviceCheck, Patience
-from ingest.device_clauses import Verdict, judge
-from ingest.mqtt import Connection
+from ingest.device_check.check import DeviceCheck, Patience
+from ingest.device_check.clauses import Verdict, judge
+from ingest.mqtt.address import Address
+from ingest.mqtt.connection import Connection
 from ingest.topic import Channel, Topic
 from sensors.device import DeviceId
 from twin.asset import System

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from ingest.device_clauses import CLAUSES, Verdict, judge
-from ingest.device_transcript import Acts, Name, Transcript
+from ingest.device_check.clauses import CLAUSES, Verdict, judge
+from ingest.device_check.tap import Seen
+from ingest.device_check.transcript import Acts, Name, Transcript
+from ingest.device_check.wire import Connect, Kind, Publish
 from ingest.topic import Channel, Topic
-from ingest.wire import Connect, Kind, Publish
-from ingest.wire_tap import Seen
 from sensors.device import DeviceId
 from twin.asset import System
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ingest.device_desk import DeviceDesk
-from ingest.mqtt import Connection, Delivery, Will
+from ingest.mqtt.connection import Connection, Delivery, Will
 from ingest.worker import Worker
 from sensors.alarm_log import AlarmLog
 from sensors.command_log import CommandLog, CommandState

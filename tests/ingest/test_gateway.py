@@ -21,12 +21,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.broker import EmbeddedBroker
-from ingest.certificates import Authority
+from ingest.broker.certificates import Authority
+from ingest.broker.embedded import EmbeddedBroker
 from ingest.gateway.doorkeeper import Doorkeeper
 from ingest.gateway.hj212 import frames
 from ingest.gateway.serving import Doors, serve
-from ingest.mqtt import Address
+from ingest.mqtt.connection import Address
 from ingest.payload.hj212 import frame, read_frame
 from sensors.clock import SystemClock, to_ms
 from sensors.credentials import Credentials, Role

@@ -14,13 +14,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from ingest.dead_man import DeadMan
-from ingest.heartbeats import Heartbeats
 from ingest.lease import SPOOL_ID
-from ingest.metrics import serving
 from ingest.spool import Group, Quarantined, Spool
 from ingest.status import Status
 from ingest.store.checks import readings
+from ingest.watch.dead_man import DeadMan
+from ingest.watch.heartbeats import Heartbeats
+from ingest.watch.metrics import serving
 from sensors.clock import SystemClock
 from sensors.leases import Leases
 from sensors.leases import spools as worked_with

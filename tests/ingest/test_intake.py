@@ -13,7 +13,7 @@ import pytest
 from ingest.admission import Admission
 from ingest.intake import Intake
 from ingest.ledger import Ledger
-from ingest.mqtt import Delivery
+from ingest.mqtt.connection import Delivery
 from ingest.payload import Format, Measurement, Message
 from ingest.payload.formats import decoders
 from ingest.payload.native import NativeDecoder

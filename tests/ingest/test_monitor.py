@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ingest.monitor import DEVICE_AFTER_S, DEVICE_SETTLE_S, LATE_WITHIN_S, REFUSED_WITHIN_S, SCALES, Monitor
 from ingest.status import Status
+from ingest.watch.monitor import DEVICE_AFTER_S, DEVICE_SETTLE_S, LATE_WITHIN_S, REFUSED_WITHIN_S, SCALES, Monitor
 from sensors.alarm import Alarm
 from sensors.alarm_log import AlarmLog
 from sensors.clock import ManualClock, SteadyClock

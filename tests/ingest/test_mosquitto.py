@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.certificates import TlsFolder
-from ingest.mosquitto import Door, reload, set_up, write_logins
-from ingest.mqtt import Address
+from ingest.broker.certificates import TlsFolder
+from ingest.broker.mosquitto import Door, reload, set_up, write_logins
+from ingest.mqtt.connection import Address
 from twin.errors import InputError, UnavailableError
 
 from .conftest import City, wait_until

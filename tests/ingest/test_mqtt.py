@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from ingest import mqtt
-from ingest.broker import EmbeddedBroker
-from ingest.certificates import TlsFolder
-from ingest.mqtt import Address, Connection, Delivery, Will, negotiate
+from ingest.broker.certificates import TlsFolder
+from ingest.broker.embedded import EmbeddedBroker
+from ingest.mqtt import connection as mqtt
+from ingest.mqtt.connection import Address, Connection, Delivery, Will, negotiate
 from twin.errors import BusyError, InputError, UnavailableError
 
 from .conftest import _listens, _mosquitto, free_port, wait_until

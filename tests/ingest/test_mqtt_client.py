@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from ingest.mqtt_client import BUFFER_BYTES, BufferedClient, BufferedSocket
+from ingest.mqtt.client import BUFFER_BYTES, BufferedClient, BufferedSocket
 
 
 def new_client(near, version=MQTTProtocolVersion.MQTTv5, manual_ack=True):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.admission import Admission
-from ingest.inbox import Delivery
 from ingest.intake import Intake
+from ingest.mqtt.inbox import Delivery
 from ingest.payload import Format, Measurement
 from ingest.payload.formats import decoders
 from ingest.payload.hj212 import frame

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 
-from ingest.mqtt import Address, Connection, Delivery
-from ingest.player import Order, Player, fault_topic
+from ingest.mqtt.connection import Address, Connection, Delivery
+from ingest.replay.player import Order, Player, fault_topic
 from sensors.clock import SystemClock
 from sensors.device import Device, DeviceId, Point
 from twin.asset import System
@@ -204,8 +204,8 @@ def test_boot_grows_with_each_start_and_leaving_is_said(city: City, play: Callab
 
 
 def test_a_device_that_is_torn_away_leaves_its_last_will(city: City, mosquitto: Mosquitto):
-    from ingest.mqtt import Will
-    from ingest.player import OFFLINE
+    from ingest.mqtt.connection import Will
+    from ingest.replay.player import OFFLINE
 
     topic = f"cim/v1/{DISTRICT}/water/T-1/status"
     device = Connection(mosquitto.address, "torn", will=Will(topic, OFFLINE), clean=True).start()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ingest.mqtt import Connection
+from ingest.mqtt.connection import Connection
 from ingest.payload.sparkplug_schema import DataType, payload_class
 from sensors.clock import to_ms
 from sensors.device import Point

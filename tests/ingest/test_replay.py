@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ingest.recording import Measure, device_name, devices_of, read_recording
-from ingest.replay import Replay, compare
+from ingest.replay.recording import Measure, device_name, devices_of, read_recording
+from ingest.replay.replay import Replay, compare
 from sensors.clock import ManualClock, from_ms
 from twin.asset import System
 from twin.errors import InputError, UnavailableError
@@ -67,7 +67,7 @@ def test_detection_gets_whole_stretches_of_time_in_order(tmp_path, mosquitto, ta
 
 
 def test_replay_without_ingest_says_that_no_receipt_comes(mosquitto, table, monkeypatch):
-    monkeypatch.setattr("ingest.replay.PATIENCE_S", 0.5)
+    monkeypatch.setattr("ingest.replay.replay.PATIENCE_S", 0.5)
     recording = read_recording(table, zone="UTC")
     devices = devices_of(
         recording, [Measure.parse("pressure:mH2O")], district="nobody", system=System.WATER, place=None

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest.auditing import LedgerAudit
 from ingest.spool import Group, Quarantined, Spool
 from ingest.store.checks import START, readings
-from ingest.traffic import MAX_DEVICES, Traffic
+from ingest.watch.auditing import LedgerAudit
+from ingest.watch.traffic import MAX_DEVICES, Traffic
 from sensors.reading import Batch
 
 

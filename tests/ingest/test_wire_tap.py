@@ -12,8 +12,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from ingest.wire import Kind, Packets, connect_of, kind_of, publish_of, subscribe_of
-from ingest.wire_tap import WireTap
+from ingest.device_check.tap import WireTap
+from ingest.device_check.wire import Kind, Packets, connect_of, kind_of, publish_of, subscribe_of
 from twin.errors import BusyError, RefusedError
 
 from .conftest import free_port, wait_until

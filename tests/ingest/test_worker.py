@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ingest.broker import EmbeddedBroker
-from ingest.mqtt import Address, Version
+from ingest.broker.embedded import EmbeddedBroker
+from ingest.mqtt.connection import Address, Version
 from twin.errors import InputError
 
 from .conftest import City, pressure_device, wait_until

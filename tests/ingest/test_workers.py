@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.mqtt import Address
+from ingest.mqtt.connection import Address
 from ingest.spool import Spool
 from ingest.store.sqlite import SqliteStore
 from sensors.operations import connect

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ingest.device_check.tap import Seen
+from ingest.device_check.wire import Connect, Publish
 from ingest.payload import Decoder, Message
 from ingest.payload.native import NativeDecoder
 from ingest.payload.senml import SenmlDecoder
 from ingest.topic import Channel, Topic
-from ingest.wire import Connect, Publish
-from ingest.wire_tap import Seen
 from sensors.clock import ManualClock, from_ms
 from twin.errors import RefusedError
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ingest.private import make_folder, write_private
+from ingest.broker.private import make_folder, write_private
 from twin.errors import InputError
 
 AUTHORITY_LASTS = timedelta(days=3650)

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.certificates import LEAF_LASTS, TlsFolder
-from ingest.private import make_folder, write_private
+from ingest.broker.certificates import LEAF_LASTS, TlsFolder
+from ingest.broker.private import make_folder, write_private
 from ingest.topic import PREFIX, Channel
 from sensors.credentials import AT_THE_BROKER, Credentials, Role
 from twin.asset import System

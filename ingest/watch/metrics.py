@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ingest.heartbeats import Heartbeats, Pulse
 from ingest.status import Status
+from ingest.watch.heartbeats import Heartbeats, Pulse
 from twin.errors import BusyError, SettingsError
 
 logger = structlog.get_logger()

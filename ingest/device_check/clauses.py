@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from ingest.device_transcript import Name, Sent, Transcript, packets, read_object
+from ingest.device_check.transcript import Name, Sent, Transcript, packets, read_object
+from ingest.device_check.wire import MQTT_5, Connect
 from ingest.topic import Channel, parse
-from ingest.wire import MQTT_5, Connect
 from sensors.device import NAME
 from sensors.quantity import CATALOGUE, scale
 from twin.errors import RefusedError

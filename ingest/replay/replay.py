@@ -17,10 +17,10 @@ import msgspec
 import numpy as np
 import structlog
 
-from ingest.mqtt import Address, Connection, Delivery, negotiate
+from ingest.mqtt.connection import Address, Connection, Delivery, negotiate
 from ingest.payload import MAX_READINGS
 from ingest.receipt import Receipt
-from ingest.recording import Recording
+from ingest.replay.recording import Recording
 from ingest.store import ReadingStore
 from ingest.topic import Channel, Topic, clock_topic, parse, subscription
 from sensors.clock import from_ms

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 import structlog
 
-from ingest.mqtt import Address, Connection, Delivery, Version, Will, negotiate
+from ingest.mqtt.connection import Address, Connection, Delivery, Version, Will, negotiate
 from ingest.payload import MAX_READINGS
 from ingest.sequence import Ranges
 from ingest.topic import Channel, Topic

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import structlog
 
 from ingest.status import Status
-from ingest.threshold import Mark, Scale, Threshold
+from ingest.watch.threshold import Mark, Scale, Threshold
 from sensors.alarm_log import AlarmLog
 from sensors.clock import FOLLOWED_S, Clock, SteadyClock, to_ms
 from sensors.detection import Detection, DetectionKind, Key, Subject

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from ingest.private import write_private
+from ingest.broker.private import write_private
 from ingest.topic import PREFIX
 
 WINDOW_S = 60.0

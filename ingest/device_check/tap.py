@@ -12,8 +12,18 @@ from typing import Self
 
 import structlog
 
-from ingest.address import Address
-from ingest.wire import Connect, Kind, Packets, Publish, connect_of, kind_of, publish_of, reason_of, subscribe_of
+from ingest.device_check.wire import (
+    Connect,
+    Kind,
+    Packets,
+    Publish,
+    connect_of,
+    kind_of,
+    publish_of,
+    reason_of,
+    subscribe_of,
+)
+from ingest.mqtt.address import Address
 from twin.errors import BusyError, RefusedError, UnavailableError
 
 logger = structlog.get_logger()

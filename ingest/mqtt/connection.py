@@ -23,9 +23,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ingest.address import Address
-from ingest.inbox import Delivery, Inbox
-from ingest.mqtt_client import BufferedClient
+from ingest.mqtt.address import Address
+from ingest.mqtt.client import BufferedClient
+from ingest.mqtt.inbox import Delivery, Inbox
 from twin.errors import UnavailableError
 
 logger = structlog.get_logger()

@@ -17,14 +17,14 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from ingest.address import Address
-from ingest.device_transcript import Acts, Name, Transcript, read_object
-from ingest.inbox import Delivery
-from ingest.mqtt import Connection
+from ingest.device_check.tap import Seen, WireTap
+from ingest.device_check.transcript import Acts, Name, Transcript, read_object
+from ingest.mqtt.address import Address
+from ingest.mqtt.connection import Connection
+from ingest.mqtt.inbox import Delivery
 from ingest.receipt import INTERVAL_S, Receipt
 from ingest.sequence import Ranges
 from ingest.topic import Channel, Topic
-from ingest.wire_tap import Seen, WireTap
 from twin.errors import InputError
 
 MAX_SEEN = 20_000

@@ -20,7 +20,7 @@ from urllib.request import (
 
 import structlog
 
-from ingest.heartbeats import Heartbeats
+from ingest.watch.heartbeats import Heartbeats
 from twin.errors import SettingsError
 
 logger = structlog.get_logger()

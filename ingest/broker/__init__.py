@@ -1,0 +1,1 @@
+"""Brokers: the embedded one of the demo, Mosquitto's configuration, certificates and log."""

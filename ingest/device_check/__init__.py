@@ -1,0 +1,1 @@
+"""The vendor kit: the city is played against one device, and each clause of the contract judged."""

@@ -1,0 +1,1 @@
+"""The city's MQTT client: address, connection, inbox."""

@@ -1,0 +1,1 @@
+"""Recordings and simulated devices, played through the broker as devices would."""
