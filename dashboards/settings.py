@@ -92,7 +92,7 @@ class StoreSettings(_Section):
 
     url: str = Field(
         default="sqlite:readings.sqlite",
-        description="sqlite:FILE, influx+http://…, influxql+http://…, victoria+http://… (docs/stores.md)",
+        description="sqlite:FILE, influx+http:, influxql+http:, victoria+http: (docs/stores.md)",
     )
     token: SecretStr = Field(default=SecretStr(""), description="access token of the store")
     token_file: Path | None = Field(default=None, description="file that holds the token, in place of it")
