@@ -33,6 +33,7 @@ def store_down_for_an_hour(setting: Setting, report: Report) -> None:
             f"VictoriaMetrics killed; {volume:,} readings ({DESIGN_RATE}/s for an hour) sent in {took:.0f} s; back"
         )
         report.check(ledger.spooled == volume, f"{ledger.spooled:,} readings spooled, all receipted while it was away")
+        wait_until(lambda: city.alarms(rule="store"), "an alarm that the store is away")
         back = monotonic()
         city.victoria.start()
         city.settled(volume, 3600)
@@ -40,8 +41,7 @@ def store_down_for_an_hour(setting: Setting, report: Report) -> None:
         report.check(field.stored() == volume, f"{field.stored():,} in the store, by its own export: none twice")
         report.count(city, field)
         wait_until(lambda: not any(one["condition"] == "active" for one in city.alarms()), "the store's alarm is over")
-        raised = city.alarms()
-        report.check(bool(raised), f"alarms meanwhile, over now: {sorted({one['rule'] for one in raised})}")
+        report.found.append(f"alarms meanwhile, over now: {sorted({one['rule'] for one in city.alarms()})}")
 
 
 @case(16, "the store answers 400 for one line in 1,000")
