@@ -15,7 +15,7 @@ from sensors.trail import AuditTrail
 
 def trail_of(settings: Settings, engine: Engine) -> AuditTrail:
     """Return the audit trail in the operations database behind `engine`, anchored where the settings say."""
-    return AuditTrail(engine, settings.resolve(settings.operations.trail_anchor))
+    return AuditTrail(engine, settings.trail_anchor())
 
 
 def note(settings: Settings, action: str, subject: str, detail: Mapping[str, object] | None = None) -> None:

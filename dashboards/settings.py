@@ -126,8 +126,10 @@ class OperationsSettings(_Section):
     """Registry, alarms and their history."""
 
     url: str = Field(default="sqlite:///operations.sqlite", description="SQLAlchemy URL: SQLite or PostgreSQL")
-    trail_anchor: Path = Field(
-        default=Path("trail.anchor"), description="heads of the audit trail, kept where its writers cannot rewrite them"
+    trail_anchor: Path | None = Field(
+        default=None,
+        description="heads of the audit trail, kept where its writers cannot rewrite them; "
+        "trail.anchor beside the database if not given",
     )
 
 
@@ -278,6 +280,17 @@ class Settings(BaseSettings):
         """Return the SQLAlchemy URL of the operations database with a relative SQLite file made absolute."""
         head, slashes, rest = self.operations.url.partition(":///")
         return f"{head}:///{self.resolve(Path(rest))}" if head == "sqlite" and slashes else self.operations.url
+
+    def trail_anchor(self) -> Path:
+        """Return the file of the audit trail's heads: the one named, or one beside the operations database.
+
+        A database on a server has no folder here: its anchor is in `home`.
+        """
+        if self.operations.trail_anchor is not None:
+            return self.resolve(self.operations.trail_anchor)
+        head, slashes, file = self.operations_url().partition(":///")
+        folder = Path(file).parent if head == "sqlite" and slashes else self._home
+        return self.resolve(folder / "trail.anchor")
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ def test_replay_asks_ingest_and_leaves_a_trail(city: Path):
     spool = Spool(settings.spool_of("hewan"))
     assert [one.code for one in spool.asked()] == ["E_JSON", "E_JSON"]
     spool.close()
-    trail = AuditTrail(connect(settings.operations_url()), settings.resolve(settings.operations.trail_anchor))
+    trail = AuditTrail(connect(settings.operations_url()), settings.trail_anchor())
     (entry,) = trail.list(action="quarantine")
     assert (entry.action, entry.subject) == ("quarantine.replay", "quarantine:hewan")
     assert json.loads(entry.detail)["rows"] == 2

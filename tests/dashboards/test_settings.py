@@ -87,6 +87,22 @@ def test_relative_paths_start_from_the_settings_file(tmp_path: Path):
     assert settings.operations_url() == f"sqlite:///{tmp_path.resolve() / 'operations.sqlite'}"
 
 
+@pytest.mark.parametrize(
+    ("operations", "anchor"),
+    [
+        ("", "home/trail.anchor"),
+        ("url = 'sqlite:///../elsewhere/operations.sqlite'", "elsewhere/trail.anchor"),
+        ("url = 'postgresql+psycopg://db/chengmai'", "home/trail.anchor"),
+        ("trail_anchor = '../apart/heads'", "apart/heads"),
+    ],
+)
+def test_the_anchor_is_beside_the_operations_database_unless_named(tmp_path: Path, operations: str, anchor: str):
+    home = tmp_path / "home"
+    home.mkdir()
+
+    assert load(write(home, f"[operations]\n{operations}\n")).trail_anchor() == tmp_path.resolve() / anchor
+
+
 def test_a_server_url_is_left_as_it_is(tmp_path: Path):
     settings = load(write(tmp_path, "[operations]\nurl = 'postgresql+psycopg://db/chengmai'\n"))
 
