@@ -145,11 +145,15 @@ def _audit(trail: AuditTrail, action: str, login: str, **detail: object) -> None
 
 
 def _require_new(path: Path | None) -> None:
-    """Refuse a file that is there before any secret is made for it."""
+    """Refuse a file that is there, or whose folder is not, before any secret is made for it."""
     from twin.errors import InputError
 
-    if path is not None and path.exists():
+    if path is None:
+        return
+    if path.exists():
         raise InputError("is there already", where=str(path), expected="a new file", code="E_FILE")
+    if not path.parent.is_dir():
+        raise InputError("no such folder", where=str(path.parent), expected="a folder to write in", code="E_FILE")
 
 
 def _read_secret(path: Path) -> str:
@@ -181,7 +185,11 @@ def _hand_over(made: Sequence[Secret], path: Path | None, *, as_json: bool) -> N
         lost = f"{error.what}; the new secrets are lost, rotate {', '.join(one.login for one in made[:5])} …"
         raise InputError(lost, where=error.where, expected=error.expected, code=error.code) from None
     receipt = {"logins": [one.login for one in made], "file": str(path)}
-    typer.echo(json.dumps(receipt) if as_json else f"{len(made)} secrets in {path}; {_NEXT}")
+    typer.echo(json.dumps(receipt) if as_json else f"{_counted(len(made))} in {path}; {_NEXT}")
+
+
+def _counted(secrets: int) -> str:
+    return "1 secret" if secrets == 1 else f"{secrets:,} secrets"
 
 
 def _record(one: Credential, now: datetime) -> dict[str, Any]:

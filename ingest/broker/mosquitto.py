@@ -201,15 +201,19 @@ def devices_acl(districts: Sequence[str], *, sparkplug: bool) -> str:
 def set_up(plan: Plan, names: Sequence[str], logins: Credentials) -> SetUp:
     """Write everything that the broker needs into its folder; what TLS needs stays where it is there already.
 
-    `names` are the host names and addresses that clients call the broker by. The services' logins are issued unless
-    there are any. InputError for what cannot be written.
+    `names` are the host names and addresses that clients call the broker by; what the services call it by is always
+    among them. The services' logins are issued unless there are any. InputError for what cannot be written.
     """
-    plan.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(plan.folder)
     if os.geteuid() == 0:
-        shutil.chown(plan.folder, plan.user)
+        try:
+            shutil.chown(plan.folder, plan.user)
+        except LookupError:
+            raise InputError("no such user", where=plan.user, expected="one of this system") from None
     for name in ("data", "log", "secrets", "tls"):
         make_folder(plan.folder / name)
-    made = TlsFolder(plan.folder / "tls").prepare(names, logins.clock.now())
+    inside = [plan.services.host] if plan.services.host not in {*names, "0.0.0.0", "::"} else []  # noqa: S104  # not bound
+    made = TlsFolder(plan.folder / "tls").prepare([*names, *inside], logins.clock.now())
     known = {credential.login for credential in logins.each() if credential.revoked is None}
     issued = [login for login in SERVICES if login not in known]
     for login in issued:

@@ -30,11 +30,14 @@ def write_private(path: Path, content: bytes, *, new: bool = False) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder of mode 0700, unless it is there; it belongs to the owner of the one that it is in."""
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:
+    """Make a folder of mode 0700, unless it is there; it belongs to the owner of the one that it is in.
+
+    InputError E_FILE where none can be made.
+    """
+    if path.is_dir():
         return
+    try:
+        path.mkdir(mode=0o700, parents=True)
     except OSError as error:
         raise InputError(
             error.strerror or "cannot be made", where=str(path), expected="a folder to write in", code="E_FILE"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from typer.testing import CliRunner
 
 from dashboards.cli import app
 from ingest.broker.mosquitto import Door
 from sensors.operations import connect
 from sensors.registry import Registry
-from twin.errors import ChengmaiError
+from twin.errors import ChengmaiError, InputError
 
 from .conftest import _mosquitto, free_port, pressure_device, wait_until
 from .secured_broker import NOT_AUTHORISED, TAKEN, Party, listens, stop, topic
@@ -117,6 +119,42 @@ def test_secrets_are_in_their_file_and_nowhere_else(operator: Operator):
     with pytest.raises(ChengmaiError, match="is there already"):
         operator.types("credentials", "rotate", "A", "--write", str(operator.folder / "a"))
     assert (operator.folder / "a").read_text().strip() == secret
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("broker", "config", "chengmai.toml"), "E_FILE"),
+        (("broker", "config", "chengmai.toml/broker"), "E_FILE"),
+        (("broker", "config", "broker", "--user", "nobody-here"), "nobody-here: no such user"),
+    ],
+)
+def test_a_folder_or_user_that_cannot_be_is_named_in_one_line(
+    operator: Operator, words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(operator.folder)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)  # only root gives a folder away
+
+    with pytest.raises(InputError) as refused:
+        operator.types(*words)
+
+    assert said in str(refused.value)
+
+
+def test_a_secret_that_has_nowhere_to_be_written_is_not_made(operator: Operator):
+    with pytest.raises(InputError, match="no such folder"):
+        operator.types("devices", "credentials", "A", "--write", str(operator.folder / "none" / "secret"))
+
+    assert json.loads(operator.types("credentials", "list", "--json")) == []
+
+
+def test_the_services_certificate_is_good_for_the_url_that_the_readme_gives(operator: Operator):
+    operator.types("broker", "config", str(operator.broker), "--name", "city.example.cn")
+
+    server = x509.load_pem_x509_certificate((operator.broker / "tls" / "server.pem").read_bytes())
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["city.example.cn"]
+    assert [str(each) for each in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
 
 
 def test_a_station_keeps_the_password_that_it_came_with(operator: Operator):
