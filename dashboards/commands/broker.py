@@ -96,7 +96,9 @@ def config(
         lost = f"has a login already; its secret is not here: chengmai credentials rotate {login}"
         typer.echo(f"{login}: {f'its password is in {secrets[login]}' if login in secrets else lost}")
     if name and "server.pem" not in done.made:
-        typer.echo(f"--name: {plan.folder / 'tls' / 'server.pem'} stays as it was; delete it and run this again", err=True)
+        typer.echo(
+            f"--name: {plan.folder / 'tls' / 'server.pem'} stays as it was; delete it and run this again", err=True
+        )
     typer.echo(f"run it: mosquitto -c {plan.configuration}   (more in {plan.folder / 'README.md'})")
 
 
