@@ -21,7 +21,7 @@ from typing import Protocol
 import structlog
 
 from ingest.outage import Outage
-from ingest.spool import Group, Reader, Spool, owned
+from ingest.spool import Reader, Spool, owned
 from sensors.leases import TTL_S, Leases
 from twin.errors import BusyError, ChengmaiError, UnavailableError
 
@@ -163,13 +163,13 @@ class Leaseholder:
             if not duty.stop.is_set():
                 logger.info("district_given_back", district=duty.district, share=share)
             duty.stop.set()
+        for duty in self._duties.values():
+            if duty.epoch is None and self._leases.free(duty.district):
+                duty.stop.set()  # it only drains, and can be owned, by whoever has room, once that has stopped
         for district in self._districts:
             if len(mine) >= share:
                 return
-            duty = self._duties.get(district)
-            if duty is not None and duty.epoch is None and self._leases.free(district):
-                duty.stop.set()  # it only drains, and can be owned once that has stopped
-            elif duty is None and self._may_begin(district) and self._begin(district):
+            if district not in self._duties and self._may_begin(district) and self._begin(district):
                 mine.append(self._duties[district])
 
     def _may_begin(self, district: str) -> bool:
@@ -224,7 +224,7 @@ class Leaseholder:
         known = spool.state(SPOOL_ID)
         if known is None:
             known = uuid.uuid4().hex.encode()
-            spool.commit(Group(states={SPOOL_ID: known}))
+            spool.keep(SPOOL_ID, known)
         self._spool_ids[district] = known.decode()
         return spool
 
@@ -247,8 +247,9 @@ class Leaseholder:
         now_s = time.monotonic()
         for district in self._districts:
             lease, path = self._leases.lease(district), self._premises.spool(district)
-            elsewhere = lease is not None and lease.worker and lease.spool != self._spool_id(district)
-            if district in self._duties or not elsewhere or now_s < self._drain_after_s.get(district, 0.0):
+            elsewhere = lease is not None and lease.spool != self._spool_id(district)
+            free = self._leases.free(district)
+            if district in self._duties or free or not elsewhere or now_s < self._drain_after_s.get(district, 0.0):
                 continue
             self._drain_after_s[district] = now_s + AGAIN_S
             if path.is_file():
@@ -304,7 +305,7 @@ class Leaseholder:
             skipped = duty.spool.undetected()
             duty.spool.detected(_newest(duty.spool), kept[1])
             logger.info("detection_inherited", district=duty.district, of_epoch=kept[0], not_detected=skipped)
-        duty.spool.commit(Group(states={_EPOCH: str(epoch).encode()}))
+        duty.spool.keep(_EPOCH, str(epoch).encode())
 
     def _rest(self, duty: _Duty) -> None:
         self._premises.drain(duty.district, duty.spool).run(duty.stop)

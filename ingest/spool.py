@@ -220,10 +220,15 @@ class Spool:
         self._forget()
 
     def state(self, name: str) -> bytes | None:
-        """Return what was last kept under `name` (`Group.states`, `detected`, `beat`), or None."""
+        """Return what was last kept under `name` (`Group.states`, `keep`, `detected`, `beat`), or None."""
         with self._reads() as connection:
             row = connection.execute("SELECT state FROM states WHERE name = ?", (name,)).fetchone()
         return None if row is None else row[0]
+
+    def keep(self, name: str, state: bytes) -> None:
+        """Put a state on disk under `name`, also when the disk is nearly full: who cannot begin empties nothing."""
+        with self._transaction(self._durable) as connection:
+            connection.execute("INSERT OR REPLACE INTO states VALUES (?, ?)", (name, state))
 
     def detector_state(self) -> bytes | None:
         """Return the state of the last `detected`."""

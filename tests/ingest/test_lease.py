@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sqlalchemy import Engine, create_engine
 
-from ingest import lease
+from ingest import lease, spool_file
 from ingest.lease import Leaseholder
 from ingest.spool import Group, Reader, Spool, owned
 from sensors.leases import TTL_S, Leases
@@ -21,6 +22,8 @@ from sensors.reading import Batch
 from twin.errors import BusyError, InputError
 
 from .conftest import wait_until
+
+FULL = SimpleNamespace(total=10**12, used=10**12 - 1, free=1)
 
 
 @dataclass
@@ -236,6 +239,34 @@ def test_an_owner_that_only_seemed_dead_stops_and_its_spool_is_drained(tmp_path,
     assert (spool.ledger().spooled, spool.ledger().stored, spool.undetected()) == (0, 5, 0)
     spool.close()
     assert heir.owned == ["hewan"]
+
+
+def test_a_drain_makes_way_for_an_owner_that_is_another_process(tmp_path, holder):
+    here, there = Machine(tmp_path / "here"), Machine(tmp_path / "there")
+    here.drain = lambda *_: Job(lambda stop: stop.wait())  # the store is away
+    here.put("hewan", 5)
+    districts = ("hewan", "north")
+    elsewhere, busy = holder(there, "elsewhere", districts), holder(here, "busy", districts)
+    settle(elsewhere, busy)
+    wait_until(lambda: there.working == {"hewan"})
+    settle(elsewhere, busy)
+    assert (busy.owned, sorted(busy._duties)) == (["north"], ["hewan", "north"])
+    elsewhere._go()
+    heir = holder(here, "heir", districts)
+    heir._leases.beat({})
+    busy.turn()
+    busy._duties["hewan"].thread.join(10)
+    settle(busy, heir)
+    assert (busy.owned, heir.owned) == (["north"], ["hewan"])
+
+
+def test_a_district_is_worked_when_its_disk_is_full_for_otherwise_nothing_would_empty_it(tmp_path, holder, monkeypatch):
+    machine = Machine(tmp_path / "m")
+    machine.put("hewan", 5)
+    monkeypatch.setattr(spool_file.shutil, "disk_usage", lambda _: FULL)
+    owner = holder(machine, "owner")
+    settle(owner)
+    wait_until(lambda: machine.working == {"hewan"})
 
 
 def test_an_owner_whose_database_is_away_goes_on(tmp_path, holder, engine):
