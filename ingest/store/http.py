@@ -7,13 +7,14 @@ reference, POST /api/v2/write; InfluxDB v1 documentation, "InfluxDB API referenc
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
+import msgspec
 import urllib3
 
 from twin.errors import RefusedError, SettingsError, UnavailableError
@@ -24,6 +25,9 @@ LONGEST_RETRY_S = 3600.0
 
 _LINES = ("partial write", "unable to parse")
 """In a 400: some lines of the request are refused, and not the request."""
+
+Meaning: TypeAlias = Callable[[int, Mapping[str, str], bytes | str, str, str], RefusedError | UnavailableError]
+"""What a status of 300 or more means: `refusal` of what was written, `outage` of what was asked."""
 
 
 class Http:
@@ -41,26 +45,32 @@ class Http:
     def ask(self, method: str, path: str, fields: Mapping[str, str]) -> bytes:
         """Return what the server answers; `fields` are sent in the body of a POST, else in the address.
 
-        UnavailableError when it does not answer well, RefusedError when it refuses lines (`refusal`).
+        UnavailableError when it does not answer well.
         """
         options: dict[str, Any] = {"encode_multipart": False} if method == "POST" else {}
-        return self._answer(method, path, fields=dict(fields), **options)
+        return self._answer(outage, method, path, fields=dict(fields), **options)
 
     def post(self, path: str, body: bytes) -> None:
-        """Send `body`; errors as of `ask`."""
-        self._answer("POST", path, body=body)
+        """Send lines; RefusedError when some are refused (`refusal`), UnavailableError when none were taken."""
+        self._answer(refusal, "POST", path, body=body)
+
+    @contextmanager
+    def understood(self) -> Generator[None]:
+        """Call it an outage when an answer of the server cannot be read."""
+        with understood(self.base, self._expected):
+            yield
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.clear()
 
-    def _answer(self, method: str, path: str, **what: Any) -> bytes:
+    def _answer(self, meaning: Meaning, method: str, path: str, **what: Any) -> bytes:
         try:
             answer = self._pool.request(method, f"{self.base}{path}", headers=self._headers, **what)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise silent(error, self.base, self._expected) from error
         if answer.status >= 300:
-            raise refusal(answer.status, answer.headers, answer.data, self.base, self._expected)
+            raise meaning(answer.status, answer.headers, answer.data, self.base, self._expected)
         return answer.data
 
 
@@ -83,14 +93,22 @@ def server(url: str, kind: str, expected: str) -> SplitResult:
 def refusal(
     status: int, headers: Mapping[str, str], body: bytes | str, where: str, expected: str
 ) -> RefusedError | UnavailableError:
-    """Return what a status of 300 or more means: lines, or the size of a request, refused for good; else unavailable.
+    """Return what a status of 300 or more means of a write: lines, or its size, refused for good; else an `outage`.
 
-    422 and a 400 that names lines: "some or all of the data has been rejected"; 413: the request is too large;
-    429 and 503 say in Retry-After when to try again.
+    422 and a 400 that names lines: "some or all of the data has been rejected"; 413: the request is too large.
     """
     said = _said(body)
     if status in {413, 422} or (status == 400 and any(words in said for words in _LINES)):
         return RefusedError(f"HTTP {status} {said}", where=where, expected=expected, code="E_STORE")
+    return outage(status, headers, body, where, expected)
+
+
+def outage(status: int, headers: Mapping[str, str], body: bytes | str, where: str, expected: str) -> UnavailableError:
+    """Return what a status of 300 or more means of a question; 429 and 503 say in Retry-After when to try again.
+
+    VictoriaMetrics answers 422 to a query that passes one of its limits: nobody's readings are to blame for that.
+    """
+    said = _said(body)
     hint = "; is store.token right?" if status in {401, 403} else ""
     after = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
     return UnavailableError(
@@ -99,6 +117,16 @@ def refusal(
         expected=expected,
         retry_s=None if after is None else _seconds(after),
     )
+
+
+@contextmanager
+def understood(where: str, expected: str) -> Generator[None]:
+    """Call it an outage when an answer cannot be read: a proxy's page, or half a table."""
+    try:
+        yield
+    except (msgspec.MsgspecError, ValueError, KeyError) as error:
+        said = f"its answer cannot be read: {type(error).__name__}: {error}"
+        raise UnavailableError(said[:300], where=where, expected=expected) from error
 
 
 def silent(error: Exception, where: str, expected: str) -> UnavailableError:
@@ -129,4 +157,4 @@ def _seconds(after: str) -> float | None:
     return min(max(wait_s, 0.0), LONGEST_RETRY_S)
 
 
-__all__ = ["Http", "refusal", "server", "silent"]
+__all__ = ["Http", "Meaning", "outage", "refusal", "server", "silent", "understood"]

@@ -26,7 +26,7 @@ from influxdb_client.rest import ApiException
 from numpy.typing import NDArray
 
 from ingest.store import Retention
-from ingest.store.http import CONNECT_S, READ_S, refusal, server, silent
+from ingest.store.http import CONNECT_S, READ_S, Meaning, outage, refusal, server, silent, understood
 from ingest.store.line_store import LineStore
 from ingest.store.newest import Rows
 from sensors.clock import from_ms
@@ -57,17 +57,17 @@ class LineWriter:
     def send(self, body: bytes) -> None:
         """Write lines, on whose times stand ms; RefusedError where some are refused, else UnavailableError."""
         precision: Any = WritePrecision.MS  # a str, though the client declares its own class
-        with self.told():
+        with self.told(refusal):
             self._api.write(self._bucket, self._org, body, precision)
 
     @contextmanager
-    def told(self) -> Generator[None]:
-        """Turn the client's errors into the project's."""
+    def told(self, meaning: Meaning = outage) -> Generator[None]:
+        """Turn the client's errors into the project's; only lines that are written can be refused for good."""
         try:
             yield
         except ApiException as error:
             said = error.body or error.reason or ""
-            raise refusal(error.status or 0, error.headers or {}, said, self._where, self._expected) from error
+            raise meaning(error.status or 0, error.headers or {}, said, self._where, self._expected) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise silent(error, self._where, self._expected) from error
 
@@ -175,7 +175,8 @@ class InfluxStore(LineStore):
         body = answer.data
         if not body.strip():
             return pd.DataFrame(columns=pd.Index(names))
-        return pd.read_csv(io.BytesIO(body), usecols=names)
+        with understood(self._where, "annotated CSV"):
+            return pd.read_csv(io.BytesIO(body), usecols=names)
 
 
 def _ms(frame: pd.DataFrame) -> NDArray[np.int64]:

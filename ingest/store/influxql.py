@@ -109,7 +109,8 @@ class InfluxQLStore(LineStore):
     def _ask(self, text: str) -> list[_Table]:
         """Return the tables that answer one statement; UnavailableError for none, or not all of them."""
         fields = {"q": text, "db": self._database, "epoch": "ms"}
-        answer = msgspec.json.decode(self._http.ask("POST", "/query", fields), type=_Answer)
+        with self._http.understood():
+            answer = msgspec.json.decode(self._http.ask("POST", "/query", fields), type=_Answer)
         error = answer.error or next((result.error for result in answer.results if result.error), "")
         if any(result.partial for result in answer.results):
             error = "not all rows were answered: max-row-limit is set"

@@ -12,10 +12,11 @@ JSON line format", "Deduplication", "Retention", "URL format" (cluster version),
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
@@ -200,12 +201,16 @@ class VictoriaStore(LineStore):
     def _note(self, kept: Batch) -> None:
         super()._note(kept)
         self._recent.append((time.monotonic(), kept))
+        self._forget_shown()
+
+    def _forget_shown(self) -> None:
+        while self._recent and time.monotonic() - self._recent[0][0] > SHOWN_S:
+            self._recent.popleft()
 
     def _values(self, batch: Batch) -> NDArray[np.float64]:
         """Return what is held of a batch: what the server shows, and what it has just been given."""
         values = super()._values(batch)
-        while self._recent and time.monotonic() - self._recent[0][0] > SHOWN_S:
-            self._recent.popleft()
+        self._forget_shown()
         for _, given in self._recent:
             here = np.flatnonzero(np.isin(given.series, batch.series) & np.isin(given.time, batch.time))
             if len(here):
@@ -239,7 +244,8 @@ class VictoriaStore(LineStore):
     def _named(self) -> list[int]:
         """Return every series that the server knows of."""
         fields = {"match[]": "reading_value", "start": "1", "end": f"{_EVERYTHING_MS // 1000}"}
-        return [int(name) for name in msgspec.json.decode(self._http.ask("POST", _NAMES, fields), type=_Names).data]
+        with self._http.understood():
+            return [int(name) for name in msgspec.json.decode(self._http.ask("POST", _NAMES, fields), type=_Names).data]
 
     def _newest_within(self, reach_s: int | None, series: Sequence[int] | None) -> Rows:
         """Return the newest readings of the last `reach_s` seconds, or of all time: one sample a series each."""
@@ -250,8 +256,7 @@ class VictoriaStore(LineStore):
         found: list[dict[int, float]] = []
         for name, of in (("tlast", "value"), ("last", "value"), ("tlast", "quality"), ("last", "quality")):
             query = f"{name}_over_time(reading_{of}{some}[{window}s])"
-            answer = self._http.ask("POST", "/api/v1/query", {**fields, "query": query})
-            samples = msgspec.json.decode(answer, type=_Answer).data.result
+            samples = self._samples("/api/v1/query", {**fields, "query": query})
             found.append({int(sample.metric.series): float(sample.value[1]) for sample in samples if sample.value})
         return _newest_of(*found)
 
@@ -275,11 +280,14 @@ class VictoriaStore(LineStore):
         rows: dict[tuple[int, int], list[float]] = defaultdict(list)
         for function in ("min", "avg", "max", "count"):
             query = f"{function}_over_time(reading_value{{{_only(series)}}}[{step}ms])"
-            answer = self._http.ask("POST", "/api/v1/query_range", {**span, "query": query, "nocache": "1"})
-            for sample in msgspec.json.decode(answer, type=_Answer).data.result:
+            for sample in self._samples("/api/v1/query_range", {**span, "query": query, "nocache": "1"}):
                 for moment, value in sample.values:
                     rows[int(sample.metric.series), round(moment * 1000) + 1 - step].append(float(value))
         return [(*key, low, mean, high, round(count)) for key, (low, mean, high, count) in rows.items()]
+
+    def _samples(self, path: str, fields: Mapping[str, str]) -> list[_Sample]:
+        with self._http.understood():
+            return msgspec.json.decode(self._http.ask("POST", path, fields), type=_Answer).data.result
 
     def _exported(self, selector: str, first: int, last: int) -> Rows:
         """Return the readings of [first, last) ms that a selector finds."""
@@ -287,7 +295,8 @@ class VictoriaStore(LineStore):
             return Rows.joined([])  # the server would answer with what lies around
         fields = {"match[]": selector, "start": f"{first / 1000:.3f}", "end": f"{(last - 1) / 1000:.3f}"}
         decoder = msgspec.json.Decoder(_Exported)
-        answer = [decoder.decode(line) for line in self._http.ask("POST", "/api/v1/export", fields).splitlines()]
+        with self._http.understood():
+            answer = [decoder.decode(line) for line in self._http.ask("POST", "/api/v1/export", fields).splitlines()]
         marks = _flat([one for one in answer if one.metric.name == "reading_quality"])
         return _marked(_flat([one for one in answer if one.metric.name != "reading_quality"]), marks)
 
@@ -344,9 +353,12 @@ def _only(series: Sequence[int]) -> str:
 
 def _number(text: str, url: str) -> float:
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise SettingsError("settle_s is no number", where=url, expected="seconds, such as settle_s=20") from None
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise SettingsError("settle_s is no number of seconds", where=url, expected="seconds, such as settle_s=20")
+    return seconds
 
 
 def _flags(metrics: str) -> dict[str, str]:

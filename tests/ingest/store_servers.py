@@ -150,6 +150,41 @@ def gate(upstream: str, prefix: str = "", closed: str = "") -> Iterator[Gate]:
     server.server_close()
 
 
+class _Says(BaseHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
+        del format, args
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        server = self.server
+        assert isinstance(server, _Saying)
+        self.send_response(server.status)
+        self.end_headers()
+        self.wfile.write(server.body)
+
+
+class _Saying(ThreadingHTTPServer):
+    daemon_threads = True
+    status, body = 200, b""
+
+
+@contextmanager
+def saying(status: int, body: bytes) -> Iterator[str]:
+    """Run a server that answers the same to every POST; give its base URL."""
+    server = _Saying(("127.0.0.1", 0), _Says)
+    server.status, server.body = status, body
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 def known(base: str, series: Iterable[int]) -> None:
     """Give a server old readings of these series: it takes ten seconds to show one that it was asked for before."""
     store = PromptVictoriaStore(f"victoria+{base}")

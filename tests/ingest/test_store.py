@@ -21,10 +21,10 @@ from ingest.store.lines import deliver
 from ingest.store.sifting import NEVER, sift
 from sensors.clock import from_ms
 from sensors.reading import Quality
-from twin.errors import RefusedError, SettingsError
+from twin.errors import RefusedError, SettingsError, UnavailableError
 
 from .influx_contract import TOKEN, InfluxContract
-from .store_servers import emptied, influxdb1, victoria_metrics
+from .store_servers import emptied, influxdb1, saying, victoria_metrics
 
 _NUMBERS = itertools.count()
 
@@ -192,3 +192,20 @@ def test_a_request_whose_lines_were_all_dropped_is_not_halved():
 
     assert len(deliver(["line"] * 50, send, 50)) == 50
     assert len(sent) == 1
+
+
+@pytest.mark.parametrize("kind", ["influx", "influxql", "victoria"])
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (422, b'{"error":"the number of matching timeseries exceeds 300000"}'),
+        (400, b'{"error":"unable to parse: limit"}'),
+        (200, b"<html>one moment, please</html>"),
+    ],
+)
+def test_a_question_that_is_not_answered_is_an_outage_and_nobody_s_reading_is_to_blame(kind, status, said):
+    with saying(status, said) as base:
+        store = open_store(f"{kind}+{base}{'' if kind == 'victoria' else '/readings'}{'/b' * (kind == 'influx')}")
+        with pytest.raises(UnavailableError):
+            store.write(readings((1, 0, 1.0)))
+        store.close()  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from ingest.store import Retention
 from ingest.store.checks import START, readings
 from ingest.store.victoria import LARGEST, VictoriaStore, _period_ms
 from sensors.clock import from_ms
-from twin.errors import UnavailableError
+from twin.errors import SettingsError, UnavailableError
 
 from .conftest import free_port
 from .store_servers import PromptVictoriaStore, emptied, gate, victoria_metrics
@@ -82,6 +82,22 @@ def test_a_reading_that_is_not_shown_yet_is_no_new_one(victoria):
     written = store.write(readings((70, 0, 1.0), (70, 1000, 9.0)))
     assert (written.stored, written.duplicates, list(written.conflicts)) == (0, 1, [1])
     store.close()
+
+
+def test_what_has_been_shown_is_not_kept_in_memory(victoria, monkeypatch):
+    monkeypatch.setattr("ingest.store.victoria.SHOWN_S", 0.0)
+    store = VictoriaStore(f"victoria+{victoria}")
+    for after in range(5):  # each newer than the one before: nothing is ever looked up
+        store.write(readings((71, after, 1.0)))
+        time.sleep(0.001)
+    assert len(store._recent) <= 1
+    store.close()
+
+
+@pytest.mark.parametrize("seconds", ["soon", "-1", "nan", "inf"])
+def test_a_time_to_settle_that_is_none_is_refused(seconds):
+    with pytest.raises(SettingsError, match="settle_s=20"):
+        VictoriaStore(f"victoria+http://127.0.0.1:8428?settle_s={seconds}")
 
 
 def test_another_process_finds_the_newest_of_all_time_with_its_quality(victoria):
