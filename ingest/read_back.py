@@ -117,7 +117,8 @@ class ReadBack:
         logger.warning("readings_missing_in_store", readings=len(given.open), written=given.rewrites + 1)
         self._store.write(given.batch.take(given.open))
         given.rewrites += 1
-        given.written_s, given.look_s = now_s, now_s + self._store.settles_s
+        given.written_s = self._seconds()  # the answer may have taken long, and what is settled counts from it
+        given.look_s = given.written_s + self._store.settles_s
 
 
 __all__ = ["MOST_WAITING", "AuditedStore", "Given", "ReadBack"]

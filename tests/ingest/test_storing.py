@@ -154,6 +154,27 @@ def test_what_is_missing_is_written_again_and_told_until_it_is_there(hasty):
     assert (audit.missing, audit.waiting) == (0, 0)
 
 
+def test_what_is_written_again_settles_from_when_that_was_answered(hasty, monkeypatch):
+    clock = Time()
+    audit = ReadBack(hasty, clock)
+    hasty.settles_s, hasty.loses = 20.0, {1}
+    batch = readings((1, 0, 1.0))
+    audit.give(7, batch, hasty.write(batch))
+    hasty.loses, write = set(), hasty.write
+
+    def slow(again):
+        clock.s += 12
+        return write(again)
+
+    monkeypatch.setattr(hasty, "write", slow)
+    clock.s += 20
+    assert audit.settled() == []
+    clock.s += 19  # it may still forget what it shows
+    assert audit.settled() == []
+    clock.s += 1
+    assert [given.through for given in audit.settled()] == [7]
+
+
 def test_what_never_appears_while_others_do_is_refused_and_holds_up_nobody(hasty):
     clock = Time()
     audit = ReadBack(hasty, clock)
