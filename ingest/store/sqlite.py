@@ -202,8 +202,10 @@ class SqliteStore:
 
     def _sweep(self, now: int) -> None:
         """Delete what is past its retention at `now` (ms), of the series whose turn it is."""
-        kept = {"readings": self._retention.readings, "minutes": self._retention.rollups}
-        kept["hours"] = kept["minutes"]
+        readings, rollups = self._retention.readings, self._retention.rollups
+        # Minutes stand for their readings in long ranges, and never go before them.
+        rollups = None if readings is None or rollups is None else max(readings, rollups)
+        kept = {"readings": readings, "minutes": rollups, "hours": rollups}
         ends = {name: now - round(age / timedelta(milliseconds=1)) for name, age in kept.items() if age is not None}
         if not ends or time.monotonic() - self._swept_s < SWEEP_S:
             return

@@ -162,6 +162,16 @@ def test_what_is_past_its_retention_goes_and_its_minutes_stay_as_long_as_they_ma
     store.close()
 
 
+def test_minutes_stay_as_long_as_their_readings_whatever_is_wished(url, monkeypatch):
+    monkeypatch.setattr("ingest.store.sqlite.SWEEP_S", 0.0)
+    store = SqliteStore(url, "", Retention(timedelta(days=30), timedelta(days=2)))
+    store.write(readings((1, 0, 1.0)))
+    for _ in range(3):
+        store.write(replace(readings((1, 11 * DAY_MS, 3.0)), now=START + 11 * DAY_MS))
+    assert list(store.read([1], *ALWAYS, timedelta(hours=1))["mean"]) == [1.0, 3.0]
+    store.close()
+
+
 def test_what_is_past_its_retention_when_it_comes_is_refused_and_counted_once(url):
     store = SqliteStore(url, "", Retention(timedelta(days=10), None))
     late = replace(readings((1, 0, 1.0), (1, 2 * DAY_MS, 5.0)), now=START + 11 * DAY_MS)
