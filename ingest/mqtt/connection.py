@@ -105,6 +105,7 @@ class Connection:
         self._version = version
         self._quiet = quiet
         self._client: BufferedClient | None = None
+        self._acking = threading.Lock()
         self._connections = 0
         self._connected = threading.Event()
         self._closing = threading.Event()
@@ -115,6 +116,8 @@ class Connection:
         self._wait_s = _first_wait()
         self._since_s = 0.0
         self._starter: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._subscribing = threading.Lock()
 
     @property
     def connected(self) -> bool:
@@ -127,10 +130,11 @@ class Connection:
         return self._version
 
     def start(self) -> Connection:
-        """Begin to connect, and to stay connected; returns at once."""
+        """Begin to connect, and to stay connected; returns at once. InputError as of `Address.context`."""
         if self._version is not None:
             self._run(self._version)
         else:
+            self.address.context()  # a certificate that cannot be used is told here, and not on a thread of its own
             self._starter = threading.Thread(target=self._negotiate, name=f"mqtt-{self.client_id}", daemon=True)
             self._starter.start()
         return self
@@ -143,12 +147,13 @@ class Connection:
     def subscribe(self, topics: Iterable[str]) -> None:
         """Hear these filters from now on, instead of those before."""
         wanted = frozenset(topics)
-        fresh, gone, self._subscribe = wanted - self._subscribe, self._subscribe - wanted, wanted
-        if self._client is not None and self.connected:
-            if fresh:
-                self._client.subscribe([(topic, 1) for topic in sorted(fresh)])
-            if gone:
-                self._client.unsubscribe(sorted(gone))
+        with self._subscribing:
+            fresh, gone, self._subscribe = wanted - self._subscribe, self._subscribe - wanted, wanted
+            if self._client is not None and self.connected:
+                if fresh:
+                    self._client.subscribe([(topic, 1) for topic in sorted(fresh)])
+                if gone:
+                    self._client.unsubscribe(sorted(gone))
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, wait_s: float | None = None) -> None:
         """Hand a QoS 1 message to the network thread; it is sent again after a reconnect until the broker has it.
@@ -176,16 +181,16 @@ class Connection:
 
     def ack(self, deliveries: Iterable[Delivery]) -> None:
         """Acknowledge deliveries; those of an earlier connection are skipped, since they will come again."""
-        client, current = self._client, self._connections
+        client = self._client
         if client is None:
             return
-        client.acknowledge(one.mid for one in deliveries if one.qos and one.connection == current)
+        with self._acking:  # paho forgets before it connects anew what is handed to it under the old number
+            client.acknowledge(one.mid for one in deliveries if one.qos and one.connection == self._connections)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Send what waits, say good-bye (no will is published) and stop the thread."""
-        self._closing.set()
-        if self._starter is not None:
-            self._starter.join(timeout_s)
+        with self._starting:  # who has not begun by now never does: it would push a successor out
+            self._closing.set()
         if self._client is not None:
             if self.connected:
                 self._say_death()
@@ -204,7 +209,9 @@ class Connection:
                 self._closing.wait(wait_s)
                 wait_s = min(2 * wait_s, BACK_OFF_S[1])
             else:
-                self._run(version)
+                with self._starting:
+                    if not self._closing.is_set():
+                        self._run(version)
                 return
 
     def _run(self, version: Version) -> None:
@@ -245,16 +252,18 @@ class Connection:
             self._refused = True
             logger.error("broker_refuses", broker=str(self.address), client=self.client_id, reason=str(reason))
             return
-        self._connections += 1
+        with self._acking:
+            self._connections += 1
         self._since_s = time.monotonic()
         self._born = False
-        if self._subscribe:
-            client.subscribe([(topic, 1) for topic in sorted(self._subscribe)])
-        else:
+        with self._subscribing:
+            if self._subscribe:
+                client.subscribe([(topic, 1) for topic in sorted(self._subscribe)])
+            self._connected.set()
+        if not self._subscribe:
             self._say_birth()
         version = self._version and self._version.name
         self._log(logger.info, "broker_connected", version=version, session=flags.session_present)
-        self._connected.set()
         if self._on_state:
             self._on_state(self.connected)
 
@@ -274,6 +283,8 @@ class Connection:
     def _disconnect(
         self, client: Client, _userdata: Any, _flags: DisconnectFlags, reason: ReasonCode, _properties: Any
     ) -> None:
+        with self._acking:
+            self._connections += 1  # already here: on the next connection a message id may be another message's
         steady = self._connected.is_set() and time.monotonic() - self._since_s >= BRIEF_S
         self._wait_s = _first_wait() if steady else min(2 * self._wait_s, AFTER_BRIEF_S)
         client.reconnect_delay_set(self._wait_s, BACK_OFF_S[1])  # type: ignore[arg-type]  # paho takes seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -121,6 +122,30 @@ def test_files_that_do_not_fit_are_named(tls_broker, changed, said):
     assert "\n" not in str(error.value)
 
 
+def test_files_that_do_not_fit_are_told_to_who_starts_a_client(tls_broker):
+    with pytest.raises(InputError, match="No such file"):
+        Connection(replace(tls_broker.address, ca=tls_broker.folder / "missing.pem"), "misled").start()
+
+
+def test_large_messages_come_whole_over_tls(tls_broker):
+    heard: list[bytes] = []
+    connection = Connection(
+        tls_broker.address,
+        "large",
+        subscribe=["a"],
+        on_message=lambda delivery: heard.append(delivery.payload),
+        clean=True,
+        manual_ack=False,
+    ).start()
+    connection.wait(10)
+    sent = [bytes([number]) * (number * 997) for number in range(1, 200)]  # in records of 16 KiB: cut anywhere
+    for payload in sent:
+        connection.publish("a", payload)
+    wait_until(lambda: len(heard) == len(sent))
+    assert heard == sent
+    connection.close()
+
+
 @pytest.mark.parametrize(
     ("url", "files"),
     [
@@ -196,6 +221,31 @@ def test_two_clients_under_one_id_push_each_other_out_ever_more_slowly(mosquitto
     assert max(connection._wait_s for connection in pair) > 3 * mqtt.BACK_OFF_S[0]
     for connection in pair:
         connection.close()
+
+
+def test_what_came_by_a_lost_connection_is_not_acknowledged_by_the_next(own_mosquitto, monkeypatch):
+    heard: list[Delivery] = []
+    connection = Connection(own_mosquitto.address, "owner", subscribe=["a"], on_message=heard.append).start()
+    connection.wait(10)
+    connection.publish("a", b"", wait_s=5)
+    wait_until(lambda: heard)
+    own_mosquitto.stop()
+    wait_until(lambda: not connection.connected)
+    acknowledged: list[int] = []
+    monkeypatch.setattr(connection._client, "acknowledge", acknowledged.extend)
+    connection.ack(heard)  # as long as the next CONNACK has not come, nobody knows which session it will be
+    assert acknowledged == []
+    connection.close()
+
+
+def test_who_is_closed_while_it_looks_for_a_broker_never_connects(mosquitto, monkeypatch):
+    closed = threading.Event()
+    monkeypatch.setattr(mqtt, "negotiate", lambda *_: closed.wait(10) and mqtt.Version.MQTT_5)
+    connection = Connection(mosquitto.address, "late").start()
+    connection.close()
+    closed.set()
+    connection._starter.join(10)
+    assert connection._client is None
 
 
 def test_other_filters_are_heard_from_now_on(mosquitto):
