@@ -145,19 +145,34 @@ class Doorkeeper:
         """
         try:
             self._reload()
-            with self._lock:
-                sightings, self._sightings = self._sightings, {}
-                refused, self._refused = self._refused, []
-                untold, self._untold = self._untold, 0
-            self._unknown.note(sightings.values())
-            for login, subject in refused:
-                self._tell("gateway.refuse", subject, {"login": login})
-            if untold:
-                self._tell("gateway.refuse", "others", {"count": untold})
+            self._write_down()
         except (UnavailableError, BusyError) as error:
             if self._version < 0:
                 raise
             logger.warning("gateway_database_away", error=str(error))
+
+    def _write_down(self) -> None:
+        """Write down who was turned away; what cannot be written now is kept for the next round."""
+        with self._lock:
+            sightings, self._sightings = self._sightings, {}
+            refused, self._refused = self._refused, []
+            untold, self._untold = self._untold, 0
+        try:
+            self._unknown.note(sightings.values())
+            sightings = {}
+            while refused:
+                login, subject = refused[0]
+                self._tell("gateway.refuse", subject, {"login": login})
+                del refused[0]
+            if untold:
+                self._tell("gateway.refuse", "others", {"count": untold})
+        except (UnavailableError, BusyError):
+            with self._lock:
+                self._sightings = dict([*sightings.items(), *self._sightings.items()][:MAX_SIGHTINGS])
+                kept = [*refused, *self._refused]
+                self._refused = kept[:MAX_TOLD]
+                self._untold += untold + len(kept) - len(self._refused)
+            raise
 
     def _reload(self) -> None:
         version = self._registry.version()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -68,7 +68,7 @@ class Hj212Door:
         self._answer_s = answer_s
         self._decoder = Hj212Decoder()
         self._writers: set[asyncio.StreamWriter] = set()
-        self._guesses: OrderedDict[tuple[str, str], list[float]] = OrderedDict()
+        self._guesses: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
         """Return the listening server; OSError where the port is taken."""
@@ -134,23 +134,29 @@ class Hj212Door:
         return True
 
     async def _proved(self, host: str, read: Frame, device: DeviceId) -> bool:
-        guesses = self._guesses_of(host, read.address)
-        if len(guesses) < MAX_GUESSES:
+        guesses, tried_s = self._guesses_of(host, read.address), _now_s()
+        guesses.append(tried_s)  # counts while it is looked at: guesses side by side are as many as one by one
+        if len(guesses) > MAX_GUESSES:
+            return False
+        wrong = False
+        try:
             found = await self._doorkeeper.who(read.address, read.password)
-            if found is not None and found.speaks_for(device):
-                return True
-        guesses.append(_now_s())
-        return False
+            wrong = found is None or not found.speaks_for(device)
+        finally:
+            if not wrong:
+                with suppress(ValueError):  # forgotten meanwhile
+                    guesses.remove(tried_s)
+        return not wrong
 
-    def _guesses_of(self, host: str, address: str) -> list[float]:
-        """Return when wrong passwords came lately, for the caller to add to."""
-        now_s = _now_s()
-        key = host, address
-        recent = [at for at in self._guesses.pop(key, [])[-MAX_GUESSES:] if now_s - at < GUESSES_S]
-        self._guesses[key] = recent
+    def _guesses_of(self, host: str, address: str) -> deque[float]:
+        """Return when passwords were tried lately that were wrong, or are being looked at, for the caller to add to."""
+        guesses = self._guesses.setdefault((host, address), deque(maxlen=MAX_GUESSES + 1))
+        self._guesses.move_to_end((host, address))
         if len(self._guesses) > MAX_GUESSERS:
             self._guesses.popitem(last=False)
-        return recent
+        while guesses and _now_s() - guesses[0] >= GUESSES_S:
+            guesses.popleft()
+        return guesses
 
     async def _relayed(self, station: _Station, read: Frame, raw: bytes, device: DeviceId) -> None:
         """Publish a frame, and answer it once it is receipted; without a receipt there is no answer."""

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from ingest.broker.certificates import Authority
 from ingest.broker.embedded import EmbeddedBroker
 from ingest.gateway.doorkeeper import Doorkeeper
-from ingest.gateway.hj212 import frames
+from ingest.gateway.hj212 import MAX_GUESSES, Hj212Door, frames
 from ingest.gateway.serving import Doors, serve
 from ingest.mqtt.connection import Address
 from ingest.payload.hj212 import frame, read_frame
@@ -32,7 +32,7 @@ from sensors.clock import SystemClock, to_ms
 from sensors.credentials import Credentials, Role
 from sensors.device import Point
 from sensors.unknown_device import UnknownDevices
-from twin.errors import BusyError, InputError
+from twin.errors import BusyError, InputError, UnavailableError
 
 from .conftest import City, free_port, pressure_device, wait_until
 from .test_crash import start_worker
@@ -212,6 +212,44 @@ def test_guessing_a_password_ends_before_it_is_guessed_and_shuts_no_neighbour_ou
         neighbour = station_of(gateway, mn="MN2")
         neighbour.send(neighbour.frame(now(), 1))
         assert neighbour.answer().command == "9014"
+
+
+def test_guesses_side_by_side_are_as_many_as_one_by_one():
+    asked = []
+
+    class Slow:
+        async def who(self, login, secret):
+            asked.append(secret)
+            await asyncio.sleep(0.01)
+
+    async def guess():
+        door = Hj212Door(None, Slow())
+        reads = [read_frame(frame(f"ST=32;CN=2011;PW={number};MN=MN1;CP=&&&&")) for number in range(30)]
+        return await asyncio.gather(*(door._proved("10.0.0.1", read, "WQ-1") for read in reads))
+
+    assert not any(asyncio.run(guess()))
+    assert len(asked) == MAX_GUESSES
+
+
+def test_who_was_turned_away_while_the_database_was_is_told_when_it_is_back(city):
+    away, told = [True], []
+
+    def tell(action, subject, detail):
+        if away[0]:
+            raise UnavailableError("away")
+        told.append((action, subject, detail["login"]))
+
+    keeper = Doorkeeper(
+        city.registry, lambda *_: None, UnknownDevices(city.engine), tell, SystemClock(), district=city.district
+    )
+    keeper.refuse("nbiot", "GM-1")
+    keeper.step()
+    keeper.refuse("nbiot", "GM-2")
+    keeper.step()
+    away[0] = False
+    keeper.step()
+    keeper.step()
+    assert told == [("gateway.refuse", "GM-1", "nbiot"), ("gateway.refuse", "GM-2", "nbiot")]
 
 
 def test_a_station_in_no_registry_is_listed_with_what_it_sends(city, station_of):
