@@ -31,7 +31,8 @@ from twin.errors import RefusedError, UnavailableError
 logger = structlog.get_logger()
 
 MAX_ANSWERS = 1000
-"""Answers that wait for the database; those past it stay with the broker, unacknowledged."""
+"""Answers that wait for the database, unacknowledged. Those past it are lost, and told: left with the broker they would
+use up the deliveries in flight, and readings would come no more."""
 
 HAND_OVER_S = 5.0
 """How long the broker may take to acknowledge a command."""
@@ -74,8 +75,9 @@ class DeviceDesk:
     def hear(self, deliveries: list[Delivery], admission: Admission) -> list[Delivery]:
         """Take notice of what stands on ``status``, and take the answers; return what is left for the intake.
 
-        Answers are acknowledged once they are written. A status is the intake's too, which refuses what is none, and
-        so are Sparkplug's births and deaths, of which the desk reads no more than the topic.
+        Answers are acknowledged once they are written; what is none is the intake's, which acknowledges it. A status is
+        the intake's too, which refuses what is none, and so are Sparkplug's births and deaths, of which the desk reads
+        no more than the topic.
         """
         left: list[Delivery] = []
         for delivery in deliveries:
@@ -179,9 +181,14 @@ class DeviceDesk:
         if len(delivery.payload) > MAX_BYTES or not admission.knows(topic):
             logger.warning("answer_refused", topic=delivery.topic, error="too long, or of an unknown device")
             return False
+        if "\0" in answer.id + answer.code:  # no text of PostgreSQL's
+            logger.warning("answer_refused", topic=delivery.topic, error="holds U+0000")
+            return False
         with self._lock:
-            if len(self._answers) < MAX_ANSWERS:
-                self._answers.append((delivery, topic, answer))
+            if len(self._answers) >= MAX_ANSWERS:
+                logger.warning("answer_refused", topic=delivery.topic, error="too many wait for the database")
+                return False
+            self._answers.append((delivery, topic, answer))
         return True
 
     def _write_statuses(self) -> None:

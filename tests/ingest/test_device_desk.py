@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ingest import device_desk
+from ingest.admission import Admission
 from ingest.device_desk import DeviceDesk
 from ingest.mqtt.connection import Connection, Delivery, Will
 from ingest.worker import Worker
@@ -37,7 +39,7 @@ def running(city: City) -> Iterator[Worker]:
         pipeline=lambda _devices: city.detector,
         alarms=AlarmLog(engine, clock),
         clock=clock,
-        desk=DeviceDesk(city.district, Presence(engine), UnknownDevices(engine), CommandLog(engine), clock),
+        desk=new_desk(city),
     )
     stop = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stop,))
@@ -48,6 +50,20 @@ def running(city: City) -> Iterator[Worker]:
     finally:
         stop.set()
         thread.join(30)
+
+
+def new_desk(city: City) -> DeviceDesk:
+    engine = city.engine
+    return DeviceDesk(city.district, Presence(engine), UnknownDevices(engine), CommandLog(engine), city.clock)
+
+
+def admission_of(city: City) -> Admission:
+    return Admission(city.registry.each(city.district), future=timedelta(0), history=timedelta(0))
+
+
+def answer_of(device: str, city: City, **parts: str) -> Delivery:
+    topic = f"cim/v1/{city.district}/water/{device}/cmd/ans"
+    return Delivery(topic, json.dumps({"ok": True, **parts}).encode(), 1, 1, retain=False, connection=1)
 
 
 def status_topic(city: City, name: str) -> str:
@@ -154,7 +170,9 @@ def test_a_command_that_nobody_answers_expires(city):
     assert log.get(ordered.id).code == "E_EXPIRED"
 
 
-@pytest.mark.parametrize("answer", [b"\xff", b"[]", b'{"id":7,"ok":true}', b'{"id":"no such","ok":true}'])
+@pytest.mark.parametrize(
+    "answer", [b"\xff", b"[]", b'{"id":7,"ok":true}', b'{"id":"no such","ok":true}', b'{"id":"\\u0000","ok":true}']
+)
 def test_an_answer_that_is_none_stops_nothing(city, field_device, answer):
     (device,) = city.register("WP-1")
     with running(city) as worker:
@@ -163,6 +181,22 @@ def test_an_answer_that_is_none_stops_nothing(city, field_device, answer):
         sender.send_values(1, [1], datetime.now(UTC) - timedelta(hours=1))
         wait_until(lambda: sender.receipted() == {1})
         wait_until(lambda: not worker._desk._answers)
+
+
+@pytest.mark.parametrize("spoilt", [{"id": "a\0b"}, {"id": "a", "code": "\0"}])
+def test_an_answer_that_no_database_takes_is_left_to_be_acknowledged(city, spoilt):
+    city.register("WP-1")
+    desk, admission = new_desk(city), admission_of(city)
+    assert desk.hear([answer_of("WP-1", city, **spoilt)], admission)
+    assert not desk._answers
+
+
+def test_a_flood_of_answers_does_not_use_up_the_deliveries_in_flight(city, monkeypatch):
+    monkeypatch.setattr(device_desk, "MAX_ANSWERS", 3)
+    city.register("WP-1")
+    desk, admission = new_desk(city), admission_of(city)
+    flood = [answer_of("WP-1", city, id=str(number)) for number in range(5)]
+    assert desk.hear(flood, admission) == flood[3:]  # the intake's, which acknowledges them
 
 
 def test_a_sparkplug_node_that_dies_takes_its_devices_with_it(city):
