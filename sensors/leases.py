@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from sensors.clock import Clock, to_ms
 from sensors.operations import detector_states, leases, reading, workers, writing
+from twin.errors import BusyError, UnavailableError
 
 TTL_S = 5.0
 """An owner without a sign of life for this long is taken for dead. A beat a second leaves room for four lost ones,
@@ -62,6 +63,10 @@ class _Watch:
             self._seen[name] = number, now_s
         return now_s - self._seen[name][1]
 
+    def begin_anew(self, now_s: float) -> None:
+        """Take everything to have changed at `now_s`: until then nobody could have shown a change."""
+        self._seen = {name: (number, now_s) for name, (number, _) in self._seen.items()}
+
     def forget(self, name: str) -> None:
         self._seen.pop(name, None)
 
@@ -79,6 +84,7 @@ class Leases:
         self._host = host
         self._clock = clock
         self._watch = _Watch()
+        self._away = False
         self._living: list[str] = [worker]
         self._leases: dict[str, Lease] = {}
         self._dead: set[str] = set()
@@ -86,19 +92,15 @@ class Leases:
     def beat(self, held: Mapping[str, int]) -> set[str]:
         """Show a sign of life, renew the leases `held` (district to epoch), and look around.
 
-        Returns the districts of `held` that another worker owns by now.
+        Returns the districts of `held` that another worker owns by now. After a time in which the database did not
+        answer, everybody has `TTL_S` again to show that he lives.
         """
-        now = to_ms(self._clock.now())
-        with writing(self._engine) as connection:
-            beaten = update(workers).where(workers.c.worker == self.worker).values(beat=now)
-            if not connection.execute(beaten).rowcount:
-                connection.execute(insert(workers).values(worker=self.worker, host=self._host, beat=now))
-            lost = {district for district, epoch in held.items() if not self._renew(connection, district, epoch, now)}
-            beats = {row.worker: int(row.beat) for row in connection.execute(select(workers))}
-            found = [Lease(*row) for row in connection.execute(_ALL)]
-            forgotten = self._look(beats, found, now)
-            if forgotten:
-                connection.execute(delete(workers).where(workers.c.worker.in_(forgotten)))
+        try:
+            lost = self._beat(held)
+        except (UnavailableError, BusyError):
+            self._away = True
+            raise
+        self._away = False
         return lost
 
     def share(self, districts: int) -> int:
@@ -180,6 +182,20 @@ class Leases:
             row = connection.execute(query).first()
         return None if row is None else (int(row.epoch), bytes(row.state))
 
+    def _beat(self, held: Mapping[str, int]) -> set[str]:
+        now = to_ms(self._clock.now())
+        with writing(self._engine) as connection:
+            beaten = update(workers).where(workers.c.worker == self.worker).values(beat=now)
+            if not connection.execute(beaten).rowcount:
+                connection.execute(insert(workers).values(worker=self.worker, host=self._host, beat=now))
+            lost = {district for district, epoch in held.items() if not self._renew(connection, district, epoch, now)}
+            beats = {row.worker: int(row.beat) for row in connection.execute(select(workers))}
+            found = [Lease(*row) for row in connection.execute(_ALL)]
+            forgotten = self._look(beats, found, now)
+            if forgotten:
+                connection.execute(delete(workers).where(workers.c.worker.in_(forgotten)))
+        return lost
+
     def _renew(self, connection: Connection, district: str, epoch: int, now: int) -> bool:
         mine = (leases.c.district == district, leases.c.worker == self.worker, leases.c.epoch == epoch)
         return bool(connection.execute(update(leases).where(*mine).values(renewed=now)).rowcount)
@@ -191,6 +207,8 @@ class Leases:
         more than shares. A lease's first sight is a sign of life.
         """
         now_s = self._clock.seconds()
+        if self._away:
+            self._watch.begin_anew(now_s)
         still_s = {
             worker: self._watch.still_s(
                 f"worker {worker}", beat, now_s, now_s if abs(now - beat) < TTL_S * 1000 else now_s - TTL_S

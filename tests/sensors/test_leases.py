@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from sensors import leases
 from sensors.leases import FORGOTTEN_S, TTL_S, Leases
 from sensors.operations import connect, metadata, writing
 from twin.errors import BusyError, UnavailableError
@@ -89,6 +90,32 @@ def test_an_owner_that_is_silent_is_succeeded_after_the_time_of_a_lease_and_not_
     assert heir.free("hewan")
     assert heir.take("hewan", "spool-b") == 2
     assert dead.beat({"hewan": 1}) == {"hewan"}
+
+
+def test_nobody_is_taken_for_dead_because_the_database_was_away(worker, monkeypatch):
+    machine = Machine()
+    owner, other = worker("owner", machine), worker("other", machine)
+    epoch = owner.take("hewan", "spool") if not owner.beat({}) else None
+    for each, held in ((owner, {"hewan": epoch}), (other, {})):
+        each.beat(held)
+    with monkeypatch.context() as away:
+        away.setattr(leases, "writing", no_database)
+        with pytest.raises(UnavailableError):
+            other.beat({})
+        machine.wait(60)
+    other.beat({})
+    assert (other.free("hewan"), other.share(2)) == (False, 1)
+    assert owner.beat({"hewan": epoch}) == set()
+    machine.wait(TTL_S - 1)
+    other.beat({})
+    assert not other.free("hewan")
+    machine.wait(TTL_S)
+    other.beat({})
+    assert other.free("hewan")
+
+
+def no_database(_engine):
+    raise UnavailableError("away")
 
 
 def test_an_owner_that_shows_itself_between_look_and_grasp_keeps_its_district(worker):
