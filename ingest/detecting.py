@@ -94,7 +94,10 @@ class DetectionForwarder:
                 if not self.available:
                     logger.info("alarm_log_available_again")
                 self.available, wait_s = True, RETRY_S[0]
-        self.checkpoint()
+        try:
+            self.checkpoint()
+        except UnavailableError as error:  # its disk is full: what came since the last one is detected again
+            logger.warning("detection_not_checkpointed", error=str(error))
 
     def step(self) -> bool:
         """Hand the next batches (or the passing of time) to detection; whether there were any."""

@@ -15,15 +15,16 @@ class Outage:
     def __init__(self, what: str, **context: Any) -> None:
         self._went, self._back = f"{what}_unavailable", f"{what}_available_again"
         self._context = context
-        self._away = False
+        self.away = False
+        """Whether the last attempt failed."""
 
     def note(self, error: Exception | None) -> None:
         """Note what an attempt ended with: an error, or (None) nothing to tell of."""
-        if error is not None and not self._away:
+        if error is not None and not self.away:
             logger.warning(self._went, error=str(error), **self._context)
-        elif error is None and self._away:
+        elif error is None and self.away:
             logger.info(self._back, **self._context)
-        self._away = error is not None
+        self.away = error is not None
 
 
 __all__ = ["Outage"]

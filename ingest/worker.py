@@ -306,7 +306,8 @@ class Worker:
         return True
 
     def _refreshed(self) -> Admission:
-        self.reload()
+        if not self._registry_outage.away:  # else each group with an unknown device would wait for the database
+            self.reload()
         return self._admission
 
     def _take_changed(self) -> Pipeline | None:

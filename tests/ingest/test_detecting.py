@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingest.detecting import DetectionForwarder
 from ingest.spool import Group, Spool
@@ -16,6 +18,7 @@ from sensors.detection.pipeline import Pipeline
 from sensors.limits import load
 from sensors.operations import connect
 from sensors.registry import Registry
+from twin.errors import UnavailableError
 
 LIMITS = load()
 GAS = 2  # the series of a gas detector in the sample
@@ -53,6 +56,21 @@ def leak(spool, second=0):
 def settle(detecting):
     while detecting.step():
         pass
+
+
+def test_an_end_on_a_full_disk_is_an_end(spool, alarms, clock, monkeypatch):
+    detecting, stop = forwarder(spool, alarms, clock), threading.Event()
+    leak(spool)
+    settle(detecting)
+
+    def full(*_):
+        raise UnavailableError("the disk is full")
+
+    monkeypatch.setattr(spool, "detected", full)
+    stop.set()
+    with capture_logs() as logs:
+        detecting.run(stop, lambda: None)
+    assert [entry["event"] for entry in logs] == ["detection_not_checkpointed"]
 
 
 def test_an_alarm_that_stands_goes_through_a_crash_untouched(spool, alarms, clock):

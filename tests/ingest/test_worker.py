@@ -11,7 +11,7 @@ import pytest
 
 from ingest.broker.embedded import EmbeddedBroker
 from ingest.mqtt.connection import Address, Version
-from twin.errors import InputError
+from twin.errors import InputError, UnavailableError
 
 from .conftest import City, pressure_device, wait_until
 
@@ -146,6 +146,18 @@ def test_unknown_device_is_counted_and_told(city, field_device):
         wait_until(lambda: sender.receipts)
         assert worker._intake.unknown == {"STRANGER": 1}
     assert sender.receipts[0]["rej"] == [[4, -1, "E_DEVICE"]]
+
+
+def test_a_registry_that_is_away_is_not_waited_for_at_each_unknown_device(city, monkeypatch):
+    worker, asked = city.new_worker(), []
+
+    def away() -> int:
+        asked.append(1)
+        raise UnavailableError("away")
+
+    monkeypatch.setattr(city.registry, "version", away)
+    assert worker._refreshed() is worker._refreshed()
+    assert asked == [1]
 
 
 def test_heart_beat_says_that_ingest_lives(city):
