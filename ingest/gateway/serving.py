@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ingest.gateway.doorkeeper import Doorkeeper
 from ingest.gateway.hj212 import Hj212Door
@@ -26,6 +27,9 @@ ROUNDS_S = 5.0
 """Between two looks at the registry; so long a new device may have to wait."""
 
 GRACE_S = 5
+HEAD_S = 10.0
+"""How long the head of a request may take to come."""
+
 MAX_REQUESTS = 500
 
 
@@ -37,6 +41,48 @@ class Doors:
     http: tuple[str, int] | None = None
     certificate: Path | None = None
     key: Path | None = None
+
+
+class _Http(H11Protocol):
+    """A connection that ends when the head of a request is too long in coming.
+
+    uvicorn has no such limit, and counts who says nothing among those that `MAX_REQUESTS` lets in.
+    """
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin to wait for the first head."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, and see whether a head is still to come."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        if self._late is not None:
+            self._late.cancel()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        if not self._headless():
+            if self._late is not None:
+                self._late.cancel()
+                self._late = None
+        elif self._late is None:
+            self._late = self.loop.call_later(HEAD_S, self._end)
+
+    def _end(self) -> None:
+        self._late = None
+        if self._headless():
+            self.transport.close()
+
+    def _headless(self) -> bool:
+        # None before the first request, though uvicorn declares that it is there.
+        return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
 
 
 class _Server(uvicorn.Server):
@@ -113,6 +159,7 @@ def _web(doors: Doors, pushing: Pushing) -> uvicorn.Server:
     """Return the web server; InputError for a certificate that cannot be used."""
     config = uvicorn.Config(
         pushing.application(),
+        http=_Http,
         log_level="warning",
         access_log=False,
         server_header=False,

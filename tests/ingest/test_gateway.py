@@ -510,6 +510,37 @@ def test_a_body_that_is_none_is_refused_with_its_reason(city, body, status):
     assert (reply.status_code, reply.json()["error"][:2]) == (status, "E_")
 
 
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [(b"", b""), (b"", b"POST / HTTP/1.1\r\n"), (b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n", b"GET")],
+)
+def test_who_does_not_finish_the_head_of_a_request_does_not_keep_the_connection(city, before, said, monkeypatch):
+    monkeypatch.setattr("ingest.gateway.serving.HEAD_S", 0.3)
+    with (
+        Gateway(city).running() as gateway,
+        socket.create_connection(("127.0.0.1", gateway.http_port), timeout=5) as slow,
+    ):
+        slow.sendall(before)
+        answer = b""
+        while before and not answer.endswith(b"}"):
+            answer += slow.recv(4096)
+        slow.sendall(said)
+        assert slow.recv(4096) == b""
+
+
+def test_a_body_that_is_slow_in_coming_is_408_and_one_that_nobody_proved_is_not_read(city, monkeypatch):
+    monkeypatch.setattr("ingest.gateway.serving.HEAD_S", 0.3)
+    monkeypatch.setattr("ingest.gateway.push.BODY_S", 0.6)
+    with Gateway(city).running() as gateway:
+        for authorization, status in ((token_of(city)["authorization"], b"408"), ("Bearer a.b", b"401")):
+            with socket.create_connection(("127.0.0.1", gateway.http_port), timeout=5) as slow:
+                head = (
+                    f"POST /api/v1/readings HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\nauthorization: {authorization}"
+                )
+                slow.sendall(f"{head}\r\n\r\n{{".encode())
+                assert slow.recv(4096).split()[1] == status
+
+
 def test_no_receipt_in_time_is_503_and_the_time_to_wait(city):
     city.register("WP-1")
     body = {"messages": [{"device": "WP-1", "data": native(1, now())}]}
