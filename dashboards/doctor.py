@@ -146,7 +146,9 @@ def _trail(settings: Settings) -> Iterator[Finding]:
         found = trail_of(settings, engine).verify()
     finally:
         engine.dispose()
-    if not found.faults:
+    if not found.faults and found.unanchored:
+        yield Finding(Verdict.WARNING, "trail", found.unanchored, "see that operations.trail_anchor can be written")
+    elif not found.faults:
         yield Finding(Verdict.GOOD, "trail", f"{found.entries} entries, unbroken; anchored up to {found.anchored}")
     for fault in found.faults:
         yield Finding(Verdict.BAD, "trail", fault, "find out who did it; chengmai trail verify (docs/security.md)")

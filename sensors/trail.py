@@ -57,6 +57,15 @@ class Verification:
     anchored: int
     faults: Sequence[str]
 
+    @property
+    def unanchored(self) -> str:
+        """What no anchor covers yet, in words: whoever has the database alone could have added it. Mostly empty."""
+        if self.anchored >= self.entries:
+            return ""
+        return (
+            f"entries {self.anchored + 1}–{self.entries} are in no anchor: nothing outside the database speaks for them"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class AuditTrail:
@@ -135,15 +144,21 @@ class AuditTrail:
     def _anchored(self, faults: list[str]) -> dict[int, str]:
         """Return the digests that the anchor knows, by entry, and add its unreadable lines to `faults`."""
         known: dict[int, str] = {}
-        for place, (number, digest) in enumerate(self._lines(), 1):
-            if number < 1 or known.get(number, digest) != digest:
-                faults.append(f"line {place} of the anchor {self.anchor} is not what was written there")
-            else:
-                known[number] = digest
+        try:
+            for place, (number, digest) in enumerate(self._lines(), 1):
+                if number < 1 or known.get(number, digest) != digest:
+                    faults.append(f"line {place} of the anchor {self.anchor} is not what was written there")
+                else:
+                    known[number] = digest
+        except OSError as error:  # such as where it is another user's, as it may well be
+            faults.append(f"the anchor {self.anchor} cannot be read: {error.strerror}")
         return known
 
     def _newest_anchored(self) -> int:
-        return max((number for number, _ in self._lines()), default=0)
+        try:
+            return max((number for number, _ in self._lines()), default=0)
+        except OSError:  # told by `_anchored`
+            return 0
 
     def _lines(self) -> Iterator[tuple[int, str]]:
         """Yield number and digest of each line of the anchor; number 0 for a line that is none."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dashboards.settings import Settings, clock_of, settings_of
+from dashboards.terminal import harmless
 from twin.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def _tell(found: list[Command], *, as_json: bool) -> None:
     for each in found:
         created = each.created.isoformat(timespec="seconds")
         answer = " ".join(word for word in (each.code, each.result) if word)
-        typer.echo(f"{each.id}  {created}  {each.device}  {each.name} {each.args}  {each.state} by {each.by}  {answer}")
+        line = f"{each.id}  {created}  {each.device}  {each.name} {each.args}  {each.state} by {each.by}  {answer}"
+        typer.echo(harmless(line))
 
 
 def _record(command: Command) -> dict[str, Any]:

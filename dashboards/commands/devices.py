@@ -11,6 +11,7 @@ import typer
 
 from dashboards.commands import credentials, device_commands, unknown_devices
 from dashboards.settings import Settings, settings_of
+from dashboards.terminal import harmless
 from twin.asset import System
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def list_(
         every = f"{device.interval.total_seconds():g} s"
         name = f"{device.name} (retired)" if device.retired else device.name
         said = heard_in_words(heard.get(device.id))
-        table.add_row(device.id, device.system.value, points, every, said, device.asset or "", name)
+        table.add_row(device.id, device.system.value, points, every, said, device.asset or "", harmless(name))
     Console(emoji=False, markup=False, highlight=False).print(table)  # an asset id such as a:link:b is no emoji
 
 
@@ -167,7 +168,9 @@ def tell(device: Device, heard: DeviceStatus | None, *, as_json: bool) -> None:
     from dashboards.registration import lines, record
 
     shown = record(device, heard)
-    typer.echo(json.dumps(shown, ensure_ascii=False, indent=1) if as_json else "\n".join(lines(shown)))
+    typer.echo(
+        json.dumps(shown, ensure_ascii=False, indent=1) if as_json else harmless("\n".join(lines(shown)), lines=True)
+    )
 
 
 def _heard(settings: Settings, district: str | None) -> dict[str, DeviceStatus]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dashboards.settings import Settings, settings_of
+from dashboards.terminal import harmless
 
 if TYPE_CHECKING:
     from ingest.ledger import Ledger
@@ -87,7 +88,8 @@ def list_(
         if as_json:
             typer.echo(json.dumps(_record(one), ensure_ascii=False))
         else:
-            typer.echo(f"{one.id}  {_received(one)}  {one.code}  {one.topic}  {one.readings} readings  {one.reason}")
+            line = f"{one.id}  {_received(one)}  {one.code}  {one.topic}  {one.readings} readings  {one.reason}"
+            typer.echo(harmless(line))
 
 
 @app.command("show")
@@ -121,7 +123,7 @@ def show(
             ("readings", f"{found.readings} ({places})"),
             ("bytes", f"{len(found.payload):,}"),
         ):
-            typer.echo(f"{name:9} {value}")
+            typer.echo(harmless(f"{name:9} {value}"))
         typer.echo(_text(found.payload[:SHOWN_BYTES]))
         if len(found.payload) > SHOWN_BYTES:
             typer.echo(f"… {len(found.payload) - SHOWN_BYTES:,} bytes more (--payload writes all of them)")
@@ -222,9 +224,7 @@ def _received(one: Quarantined) -> str:
 
 
 def _text(payload: bytes) -> str:
-    """Return a payload as text that does a terminal no harm: what cannot be printed is escaped."""
-    text = payload.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return harmless(payload.decode("utf-8", "backslashreplace"), lines=True)
 
 
 @contextmanager

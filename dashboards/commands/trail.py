@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from dashboards.settings import Settings, settings_of
+from dashboards.terminal import harmless
 
 if TYPE_CHECKING:
     from sensors.trail import AuditTrail
@@ -37,9 +38,8 @@ def list_(
     zone = ZoneInfo(settings.city.time_zone)
     for one in found:
         detail = "" if one.detail == "{}" else f"  {one.detail}"
-        typer.echo(
-            f"{one.number}  {one.at.astimezone(zone):%Y-%m-%d %H:%M:%S}  {one.by}  {one.action}  {one.subject}{detail}"
-        )
+        at = one.at.astimezone(zone)
+        typer.echo(harmless(f"{one.number}  {at:%Y-%m-%d %H:%M:%S}  {one.by}  {one.action}  {one.subject}{detail}"))
 
 
 @app.command("verify")
@@ -53,6 +53,8 @@ def verify(ctx: typer.Context, as_json: AsJson = False) -> None:
         typer.echo(f"{found.entries} entries, anchored up to {found.anchored} in {trail.anchor}")
         for fault in found.faults:
             typer.echo(f"✗ {fault}")
+        if found.unanchored:
+            typer.echo(f"! {found.unanchored}")
         if not found.faults:
             typer.echo(f"unbroken; head {found.head or 'none yet'}")
     if found.faults:

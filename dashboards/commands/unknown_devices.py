@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dashboards.settings import Settings, settings_of
+from dashboards.terminal import harmless
 from twin.asset import AssetId, System
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ def unknown(
     table = Table("device", "system", "messages", "last heard", "sends", box=None, pad_edge=False)
     for each in found:
         last = each.last.isoformat(timespec="seconds")
-        table.add_row(each.device, each.system or "?", f"{each.messages:,}", last, _sends(each))
+        table.add_row(harmless(each.device), each.system or "?", f"{each.messages:,}", last, harmless(_sends(each)))
     Console(emoji=False, markup=False, highlight=False).print(table)
-    typer.echo(f"adopt one: chengmai devices adopt {found[0].device} --asset ASSET")
+    typer.echo(harmless(f"adopt one: chengmai devices adopt {found[0].device} --asset ASSET"))
 
 
 def adopt(  # noqa: PLR0917  # Typer makes options of them
@@ -124,9 +125,9 @@ def _tell(proposal: Proposal, *, adopted: bool, as_json: bool) -> None:
         typer.echo(json.dumps(answer, ensure_ascii=False, indent=1))
         return
     for line in lines(shown):
-        typer.echo(line)
+        typer.echo(harmless(line))
     for name, reason in proposal.left_out.items():
-        typer.echo(f"left out    {name}: {reason} (say it by --point)")
+        typer.echo(harmless(f"left out    {name}: {reason} (say it by --point)"))
     if adopted:
         typer.echo(f"adopted; what it sent until now: chengmai quarantine replay --device {proposal.device.id}")
     else:

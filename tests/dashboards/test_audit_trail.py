@@ -69,3 +69,15 @@ def test_behind_sudo_who_asked_is_named_too(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SUDO_USER", "li")
     monkeypatch.setattr(os, "getuid", lambda: 0)
     assert who() == "root (for li)"
+
+
+def test_a_name_that_an_attacker_chose_makes_up_no_entry(tmp_path: Path):
+    (tmp_path / "chengmai.toml").touch()
+    engine = connect(f"sqlite:///{tmp_path / 'operations.sqlite'}")
+    AuditTrail(engine, tmp_path / "trail.anchor").write("gateway", "gateway.refuse", "\x1b[2J\n2  2026  li  device.add")
+    engine.dispose()
+
+    listed = CliRunner().invoke(app, ["--settings", str(tmp_path / "chengmai.toml"), "trail", "list"]).output
+
+    assert listed.count("\n") == 1
+    assert "\x1b" not in listed

@@ -83,6 +83,17 @@ def test_a_row_is_shown_whole_and_harmless_to_a_terminal(city: Path):
     assert bytes.fromhex(json.loads(run(city, "quarantine", "show", "1", "--json").stdout)["hex"]) == DEEP
 
 
+def test_what_a_device_calls_its_unit_moves_no_cursor_and_makes_up_no_row(city: Path):
+    spool = Spool(load(city).spool_of("nanshan"))
+    refused = Quarantined(1_767_225_602_000, TOPICS[1], b"}", "E_UNIT", "unit \x1b[2J\n7  2026", 1)
+    spool.commit(Group(received=1, quarantine=[refused]))
+    spool.close()
+    listed = run(city, "quarantine", "list", "--district", "nanshan").stdout
+    assert listed.endswith("unit \\x1b[2J\\n7  2026\n")
+    assert listed.count("\n") == 1
+    assert "\x1b" not in run(city, "quarantine", "show", "1", "--district", "nanshan").stdout
+
+
 def test_a_row_that_is_not_there_is_one_clear_line(city: Path):
     assert "no such row" in str(run(city, "quarantine", "show", "99").exception)
 

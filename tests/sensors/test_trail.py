@@ -88,9 +88,16 @@ def test_an_anchor_out_of_reach_costs_no_entry_and_the_next_one_covers_it(trail)
     trail.anchor.rmdir()
     away.rename(trail.anchor)
     assert trail.verify().anchored == 3
+    assert trail.verify().unanchored.startswith("entries 4–4 are in no anchor")
     trail.write("li", "device.add", "WP-5")
     found = trail.verify()
-    assert (found.entries, found.anchored, list(found.faults)) == (5, 5, [])
+    assert (found.entries, found.anchored, list(found.faults), found.unanchored) == (5, 5, [], "")
+
+
+def test_an_anchor_that_cannot_be_read_is_a_fault_and_no_crash(trail):
+    trail.anchor.unlink()
+    trail.anchor.mkdir()
+    assert "cannot be read: Is a directory" in trail.verify().faults[0]
 
 
 def test_entries_are_found_by_subject_and_by_group_of_actions(trail):
