@@ -66,6 +66,7 @@ def elsewhere(settings: Settings) -> list[str]:
 def back_up(settings: Settings, folder: Path, at: datetime) -> list[Saved]:
     """Copy the city's files into the new or empty `folder`, with a manifest; the system may be running.
 
+    A new folder is its owner's alone: hashes of secrets are in it, and frames of HJ 212 with their passwords.
     Raises InputError if the folder holds something already or there is nothing to back up.
     """
     if folder.exists() and any(folder.iterdir()):
@@ -73,7 +74,7 @@ def back_up(settings: Settings, folder: Path, at: datetime) -> list[Saved]:
     sources = [(part, path) for part, path in local_files(settings) if path.is_file()]
     if not sources:
         raise InputError("nothing to back up", where=str(settings.home), expected="a city that has been loaded or run")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     saved: list[Saved] = []
     for part, path in sources:
         target = folder / f"{part}{path.suffix}"  # by what it holds: two parts may have one file name in two folders

@@ -52,6 +52,15 @@ def test_a_restored_city_equals_the_one_backed_up(tmp_path: Path):
         assert content(new.home / name) == content(old.home / name)
 
 
+def test_nobody_else_can_read_a_backup(tmp_path: Path):
+    old = city_in(tmp_path / "old")
+    fill(old.home / "operations.sqlite")
+
+    back_up(old, tmp_path / "backup", AT)
+
+    assert (tmp_path / "backup").stat().st_mode & 0o077 == 0
+
+
 def test_the_spool_of_every_district_is_in_the_backup_and_comes_back_to_its_own(tmp_path: Path):
     two = {"ingest": {"districts": ["main", "hewan"]}}
     old, new = (load(city_in(tmp_path / name).home / "chengmai.toml", two) for name in ("old", "new"))
