@@ -152,17 +152,24 @@ class Limits:
         return [row for row in self.limits if row.quantity == quantity and row.system in {None, system}]
 
 
-class _Scoped(Protocol):
+class Scoped(Protocol):
+    """A row of settings that holds for a quantity, in one system or in all."""
+
     @property
-    def quantity(self) -> str: ...
+    def quantity(self) -> str:
+        """What is measured."""
+        ...
+
     @property
-    def system(self) -> System | None: ...
+    def system(self) -> System | None:
+        """In which system; None: in all that have no row of their own."""
+        ...
 
 
-_AnyRow = TypeVar("_AnyRow", bound=_Scoped)
+AnyRow = TypeVar("AnyRow", bound=Scoped)
 
 
-def row_of(rows: Iterable[_AnyRow], quantity: str, system: System) -> _AnyRow | None:
+def row_of(rows: Iterable[AnyRow], quantity: str, system: System) -> AnyRow | None:
     """Return the row for `quantity` in `system`: its own, or the one without a system, or None."""
     found = {row.system: row for row in rows if row.quantity == quantity}
     return found.get(system) or found.get(None)

@@ -12,11 +12,14 @@ from dataclasses import replace
 import numpy as np
 
 from sensors.device import Device
+from sensors.device_table import DeviceTable, PointKind
 from sensors.quantity import CATALOGUE
 from sensors.reading import Batch, Quality
 
 MARGIN = 0.01
 """Share of its span by which a sensor may read beyond it: noise at the ends of a range is no failure."""
+
+_SPAN = np.dtype([("low", "f8"), ("high", "f8"), ("above", "u1")])
 
 
 class GrossRange:
@@ -27,19 +30,13 @@ class GrossRange:
     """
 
     def __init__(self, devices: Sequence[Device]) -> None:
-        points = [point for device in devices for point in device.points if point.series >= 0]
-        size = 1 + max((point.series for point in points), default=-1)
-        self._low = np.full(size, -np.inf)
-        self._high = np.full(size, np.inf)
-        self._above = np.full(size, Quality.FAIL, np.uint8)
-        for point in points:
-            margin = MARGIN * (point.high - point.low) if point.low is not None and point.high is not None else 0.0
-            if point.low is not None:
-                self._low[point.series] = point.low - margin
-            if point.high is not None:
-                self._high[point.series] = point.high + margin
-            if point.quantity in CATALOGUE and CATALOGUE[point.quantity].saturates:
-                self._above[point.series] = Quality.SUSPECT
+        table = DeviceTable.of(devices)
+        spans = np.array([_span(kind) for kind in table.kinds], _SPAN)
+        of = np.full(len(table.rows), len(spans), np.int32)
+        known = table.rows >= 0
+        of[known] = table.points.kind[table.rows[known]]
+        spans = np.append(spans, np.array([(-np.inf, np.inf, Quality.FAIL)], _SPAN))  # of series that nobody has
+        self._low, self._high, self._above = spans["low"][of], spans["high"][of], spans["above"][of]
 
     def check(self, batch: Batch) -> Batch:
         """Return the batch with each flag as bad as the tests find it, never better than it came.
@@ -56,3 +53,15 @@ class GrossRange:
         found = np.where(below, np.uint8(Quality.FAIL), np.where(above, self._above[series], np.uint8(Quality.GOOD)))
         quality[known] = np.maximum(quality[known], found)
         return replace(batch, quality=quality)
+
+
+def _span(kind: PointKind) -> tuple[float, float, Quality]:
+    """Return the least and the most that a point may read, and what it means where it reads more."""
+    low, high = kind.low, kind.high
+    margin = MARGIN * (high - low) if low is not None and high is not None else 0.0
+    saturates = kind.quantity in CATALOGUE and CATALOGUE[kind.quantity].saturates
+    return (
+        -np.inf if low is None else low - margin,
+        np.inf if high is None else high + margin,
+        Quality.SUSPECT if saturates else Quality.FAIL,
+    )

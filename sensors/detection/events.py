@@ -42,5 +42,5 @@ def detection(event: NDArray[np.float64], series: Series, kind: DetectionKind, l
         value=float(event[3]),
         expected=None if np.isnan(low) else (low, high),
         score=float(event[6]),
-        quantity=series.point.quantity,
+        quantity=series.quantity,
     )

@@ -7,17 +7,17 @@ instead of raising a second. Alarm deadband and delays: ISA-18.2, clause 10.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from sensors.detection import Detection, DetectionKind, Key
+from sensors.detection import Detection, DetectionKind, Key, Subject
 from sensors.detection.events import note, room
-from sensors.detection.series import FAIL, Series, columns, pack, series_of, unpack, width
-from sensors.device import Device
+from sensors.detection.series import FAIL, SeriesTable, columns, pack, unpack
+from sensors.device import Device, Point
 from sensors.limits import LimitRow, Limits
 from sensors.reading import Batch
 
@@ -26,7 +26,9 @@ _STEPS = 4
 _RULE = np.dtype(
     [("sign", "f8"), ("at", "f8", (_STEPS,)), ("steps", "i8"), ("margin", "f8"), ("on_ms", "i8"), ("off_ms", "i8")]
 )
-"""One rule at one series: limits times `sign` (1 high, -1 low) rise from the mildest."""
+"""A rule at points of one size: limits times `sign` (1 high, -1 low) rise from the mildest."""
+
+_Rule: TypeAlias = tuple[float, list[float], int, float, int, int]
 
 _STATE = np.dtype(
     [("series", "i4"), ("rule", "u4"), ("step", "i4"), ("pending", "i4"), ("since", "i8"), ("time", "i8")]
@@ -45,45 +47,33 @@ class LimitDetector:
     [('combustible_gas_high', True, 2)]
     """
 
-    def __init__(self, channels: Sequence[tuple[Series, LimitRow, list[float]]]) -> None:
-        ordered = sorted(channels, key=lambda channel: (channel[0].number, channel[1].rule))
-        self._channels = ordered
-        numbers = [series.number for series, _, _ in ordered]
-        size = width([series for series, _, _ in ordered])
-        self._start = np.searchsorted(np.array(numbers, np.int64), np.arange(size + 1)).astype(np.int64)
-        self._rules = np.zeros(len(ordered), _RULE)
-        self._state = np.zeros(len(ordered), _STATE)
-        self._state["time"] = np.iinfo(np.int64).min
-        for index, (series, row, at) in enumerate(ordered):
-            sign = 1.0 if row.side == "high" else -1.0
-            padded = [sign * limit for limit in at] + [np.inf] * (_STEPS - len(at))
-            self._rules[index] = (
-                sign,
-                padded,
-                len(at),
-                row.margin(series.point),
-                round(row.delay_on_s * 1000),
-                round(row.delay_off_s * 1000),
-            )
-            self._state["series"][index] = series.number
-            self._state["rule"][index] = zlib.crc32(row.rule.encode())
+    def __init__(self, series: SeriesTable, limits: Limits) -> None:
+        holding = list(_holding(series, limits))
+        self._series = series
+        self._rows = [row for row, _, _ in holding]
+        self._rules = np.array([rule for _, rule, _ in holding], _RULE)
+        number = np.concatenate([np.empty(0, np.int32), *(numbers for _, _, numbers in holding)])
+        rule = np.repeat(np.arange(len(holding), dtype=np.int32), [len(numbers) for _, _, numbers in holding])
+        names = np.array([row.rule for row in self._rows], np.str_)
+        order = np.lexsort((np.argsort(np.argsort(names, kind="stable"))[rule], number))
+        number, self._rule = number[order], rule[order]
+        size = 1 + int(number.max(initial=-1))
+        self._start = np.searchsorted(number, np.arange(size + 1)).astype(np.int64)
         self._widest = int(np.diff(self._start).max(initial=0))
+        self._state = np.zeros(len(number), _STATE)
+        self._state["time"] = np.iinfo(np.int64).min
+        self._state["series"] = number
+        self._state["rule"] = np.array([zlib.crc32(row.rule.encode()) for row in self._rows], np.uint32)[self._rule]
 
     @classmethod
     def build(cls, devices: Sequence[Device], limits: Limits) -> LimitDetector:
         """Watch every point of `devices` that a limit holds for."""
-        channels: list[tuple[Series, LimitRow, list[float]]] = []
-        for series in series_of(devices):
-            for row in limits.limits_of(series.point.quantity, series.system):
-                at = row.at(series.point)
-                if at is not None:
-                    channels.append((series, row, at))
-        return cls(channels)
+        return cls(SeriesTable(devices), limits)
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which limits were passed, and which are kept again."""
         events = room(len(batch) * self._widest)
-        count = _scan(self._start, self._rules, self._state, columns(batch), events)
+        count = _scan((self._start, self._rule), self._rules, self._state, columns(batch), events)
         return [self._detection(event) for event in events[:count]]
 
     def save(self) -> bytes:
@@ -96,17 +86,24 @@ class LimitDetector:
         Rules that are new start afresh, those that no longer hold go.
         """
         saved = unpack(state, state=self._state)["state"]
-        known = {(int(row["series"]), int(row["rule"])): row for row in saved}
-        for index, row in enumerate(self._state):
-            found = known.get((int(row["series"]), int(row["rule"])))
-            if found is not None and found["step"] <= self._rules["steps"][index]:
-                self._state[index] = found
-        standing = (self._channels[index] for index in np.flatnonzero(self._state["step"]).tolist())
-        return {(series.subject, row.rule) for series, row, _ in standing}
+        saved = saved[np.argsort(_keys(saved), kind="stable")]
+        keys, mine = _keys(saved), _keys(self._state)
+        place = np.searchsorted(keys, mine)
+        known = np.flatnonzero(place < len(keys))
+        known = known[keys[place[known]] == mine[known]]
+        known = known[saved["step"][place[known]] <= self._rules["steps"][self._rule[known]]]
+        self._state[known] = saved[place[known]]
+        standing = np.flatnonzero(self._state["step"]).tolist()
+        return {(self._subject(channel), self._rows[self._rule[channel]].rule) for channel in standing}
+
+    def _subject(self, channel: int) -> Subject:
+        return self._series[int(self._state["series"][channel])].subject
 
     def _detection(self, event: NDArray[np.float64]) -> Detection:
         channel, step = int(event[0]), int(event[1])
-        series, row, at = self._channels[channel]
+        number = int(self._rule[channel])
+        row, rule = self._rows[number], self._rules[number]
+        series = self._series[int(self._state["series"][channel])]
         crossed = max(step, 1) - 1
         return Detection(
             series.subject,
@@ -116,15 +113,49 @@ class LimitDetector:
             level=row.levels[crossed],
             time=int(event[2]),
             value=float(event[3]),
-            limit=at[crossed],
+            limit=float(rule["sign"] * rule["at"][crossed]),
             score=float(step),
-            quantity=series.point.quantity,
+            quantity=series.quantity,
         )
 
 
+def _holding(series: SeriesTable, limits: Limits) -> Iterator[tuple[LimitRow, _Rule, NDArray[np.int32]]]:
+    """Yield each rule at each size of pipe: its row of settings, its record (`_RULE`), and whose it is by number."""
+    points = series.points
+    rows_of: dict[str, list[tuple[LimitRow, int]]] = {}
+    for index, kind in enumerate(series.kinds):
+        for row in limits.limits_of(kind.quantity, kind.system):
+            rows_of.setdefault(row.rule, []).append((row, index))
+    for found in rows_of.values():
+        row = found[0][0]
+        rows = series.watched(index for _, index in found)
+        whole_m = np.zeros(len(series.points.series))
+        if row.share_of is not None:
+            whole_m = series.points.crown_m if row.share_of == "crown_m" else series.points.depth_m
+        rows = rows[~np.isnan(whole_m[rows])]
+        wholes, which, counts = np.unique(whole_m[rows], return_inverse=True, return_counts=True)
+        by_whole = np.split(rows[np.argsort(which, kind="stable")], np.cumsum(counts))[: len(wholes)]
+        for whole, alike in zip(wholes.tolist(), by_whole, strict=True):
+            yield row, _rule(row, whole), points.series[alike]
+
+
+def _rule(row: LimitRow, whole: float) -> _Rule:
+    point = Point("", row.quantity, row.unit, crown_m=whole, depth_m=whole)
+    sign = 1.0 if row.side == "high" else -1.0
+    at = [sign * limit for limit in row.at(point) or ()]
+    padded = at + [np.inf] * (_STEPS - len(at))
+    return sign, padded, len(at), row.margin(point), round(row.delay_on_s * 1000), round(row.delay_off_s * 1000)
+
+
+def _keys(state: NDArray[Any]) -> NDArray[np.int64]:
+    """Return one number for each series and rule."""
+    return (state["series"].astype(np.int64) << 32) | state["rule"]
+
+
 @numba.njit(cache=True)
-def _scan(start: Any, rules: Any, state: Any, columns: Any, events: Any) -> int:  # pragma: no cover  # compiled
+def _scan(channels: Any, rules: Any, state: Any, columns: Any, events: Any) -> int:  # pragma: no cover  # compiled
     """Run every reading through the rules of its series; note each change by channel and step."""
+    start, which = channels
     series, time, value, quality, history = columns
     count = 0
     for i in range(len(series)):
@@ -132,7 +163,7 @@ def _scan(start: Any, rules: Any, state: Any, columns: Any, events: Any) -> int:
         if s < 0 or s + 1 >= len(start) or history[i] or quality[i] >= FAIL or not np.isfinite(value[i]):
             continue
         for c in range(start[s], start[s + 1]):
-            rule, now = rules[c], state[c]
+            rule, now = rules[which[c]], state[c]
             if time[i] <= now.time:
                 continue
             now.time = time[i]

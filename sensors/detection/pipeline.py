@@ -16,6 +16,7 @@ import structlog
 
 from sensors.detection import Detection, Detector, Key
 from sensors.device import Device
+from sensors.device_table import DeviceTable
 from sensors.limits import Limits
 from sensors.quality import GrossRange
 from sensors.reading import Batch
@@ -60,6 +61,7 @@ class Pipeline:
                 raise SettingsError(
                     f"no detector is called {name!r}", where="detection.disabled", expected=", ".join(sorted(found))
                 )
+        devices = DeviceTable.of(devices)  # one for all: what each detector would otherwise make of them for itself
         detectors = {
             name: cast("DetectorFactory", point.load()).build(devices, limits)
             for name, point in sorted(found.items())

@@ -7,7 +7,7 @@ quarter more than the third largest step it has made lately. Two readings in a r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numba
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Key
 from sensors.detection.events import detection, note, room
-from sensors.detection.series import FAIL, Series, columns, pack, series_of, take_over, width
+from sensors.detection.series import FAIL, SeriesTable, columns, gap_ms, pack, rows_of, take_over
 from sensors.detection.usual import remember
 from sensors.device import Device
-from sensors.limits import LEVELS, Limits, RateRow, row_of
+from sensors.limits import LEVELS, Limits, RateRow
 from sensors.quantity import scale
 from sensors.reading import Batch
 
@@ -66,31 +66,29 @@ _STATE = np.dtype(
 class RateOfChangeDetector:
     """Says when a series moves too fast, and when it is back or has settled where it went."""
 
-    def __init__(self, watched: Sequence[tuple[Series, RateRow]]) -> None:
-        self._watched = {series.number: (series, row) for series, row in watched}
-        size = width([series for series, _ in watched])
-        self._rules = np.zeros(size, _RULE)
-        self._state = np.zeros(size, _STATE)
+    def __init__(self, series: SeriesTable, rows: Mapping[int, RateRow]) -> None:
+        self._series = series
+        self._rows = rows
+        self._rule = series.rules(rows)
+        self._rules = np.zeros(1 + len(series.kinds), _RULE)
+        self._state = np.zeros(len(self._rule), _STATE)
         self._state["time"] = np.iinfo(np.int64).min
-        for number, (series, row) in self._watched.items():
+        for kind, row in rows.items():
             least = row.least * scale(row.unit, row.quantity)[0]
             rise, fall = row.side != "fall", row.side != "rise"
             rest = 0.5 * least if row.rests else -1.0
-            self._rules[number] = (True, least, row.share, rise, fall, rest, series.gap_ms)
+            self._rules[1 + kind] = (True, least, row.share, rise, fall, rest, gap_ms(series.kinds[kind]))
 
     @classmethod
     def build(cls, devices: Sequence[Device], limits: Limits) -> RateOfChangeDetector:
         """Watch the points of `devices` whose quantity has a row in `limits.rate_of_change`."""
-        rows = (
-            (series, row_of(limits.rate_of_change, series.point.quantity, series.system))
-            for series in series_of(devices)
-        )
-        return cls([(series, row) for series, row in rows if row is not None])
+        series = SeriesTable(devices)
+        return cls(series, rows_of(limits.rate_of_change, series.kinds))
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which series moved too fast, and which are settled again."""
         events = room(len(batch))
-        count = _scan(self._rules, self._state, columns(batch), events)
+        count = _scan(self._rule, self._rules, self._state, columns(batch), events)
         return [self._detection(event) for event in events[:count]]
 
     def save(self) -> bytes:
@@ -100,25 +98,26 @@ class RateOfChangeDetector:
     def load(self, state: bytes) -> set[Key]:
         """Take over the state of `save`; return the conditions that stand."""
         take_over(state, state=self._state)
-        self._state["active"] *= self._rules["watched"]
+        self._state["active"] *= self._rule > 0
         standing = np.flatnonzero(self._state["active"]).tolist()
-        return {(self._watched[number][0].subject, DetectionKind.RATE_OF_CHANGE.value) for number in standing}
+        return {(self._series[number].subject, DetectionKind.RATE_OF_CHANGE.value) for number in standing}
 
     def _detection(self, event: NDArray[np.float64]) -> Detection:
-        series, row = self._watched[int(event[0])]
-        return detection(event, series, DetectionKind.RATE_OF_CHANGE, LEVELS[row.level])
+        number = int(event[0])
+        row = self._rows[int(self._rule[number]) - 1]
+        return detection(event, self._series[number], DetectionKind.RATE_OF_CHANGE, LEVELS[row.level])
 
 
 @numba.njit(cache=True)
-def _scan(rules: Any, state: Any, columns: Any, events: Any) -> int:  # pragma: no cover  # compiled
+def _scan(which: Any, rules: Any, state: Any, columns: Any, events: Any) -> int:  # pragma: no cover  # compiled
     """Hold every reading against its series' last minute; note each change."""
     series, time, value, quality, history = columns
     count = 0
     for i in range(len(series)):
         s = series[i]
-        if s < 0 or s >= len(rules) or quality[i] >= FAIL or not np.isfinite(value[i]):
+        if s < 0 or s >= len(which) or quality[i] >= FAIL or not np.isfinite(value[i]):
             continue
-        rule, now = rules[s], state[s]
+        rule, now = rules[which[s]], state[s]
         if not rule.watched or time[i] <= now.time:
             continue
         passed = time[i] - now.time

@@ -9,7 +9,7 @@ only what lies far outside that day strange. Scored before learnt; learning rest
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from sensors.detection import Detection, DetectionKind, Key
 from sensors.detection.events import detection, room
 from sensors.detection.seasonal_profile import DAY_TYPES, SLOTS, scan
-from sensors.detection.series import Series, columns, pack, series_of, take_over, width
+from sensors.detection.series import SeriesTable, columns, pack, rows_of, take_over
 from sensors.device import Device
-from sensors.limits import LEVELS, Calendar, Limits, SeasonalRow, row_of
+from sensors.limits import LEVELS, Calendar, Limits, SeasonalRow
 from sensors.quantity import scale
 from sensors.reading import Batch
 
@@ -53,15 +53,17 @@ since when it has been strange."""
 class SeasonalDetector:
     """Says when a series leaves the profile of its days, and when it follows it again."""
 
-    def __init__(self, watched: Sequence[tuple[Series, SeasonalRow]], calendar: Calendar) -> None:
-        self._watched = {series.number: (series, row) for series, row in watched}
-        size = width([series for series, _ in watched])
+    def __init__(self, series: SeriesTable, rows: Mapping[int, SeasonalRow], calendar: Calendar) -> None:
+        self._series = series
+        self._rows = rows
+        self._rule = series.rules(rows)
+        size = len(self._rule)
         self._offset_ms = round(calendar.offset.total_seconds() * 1000)
-        self._least = np.zeros(size)
-        self._rests = np.zeros(size, np.bool_)
-        for number, (_, row) in self._watched.items():
-            self._least[number] = row.least * scale(row.unit, row.quantity)[0]
-            self._rests[number] = row.rests
+        least, rests = np.zeros(1 + len(series.kinds)), np.zeros(1 + len(series.kinds), np.bool_)
+        for kind, row in rows.items():
+            least[1 + kind] = row.least * scale(row.unit, row.quantity)[0]
+            rests[1 + kind] = row.rests
+        self._least, self._rests = least[self._rule], rests[self._rule]
         self._state = np.zeros(size, _STATE)
         self._state["time"] = np.iinfo(np.int64).min
         self._profile = np.zeros((size, DAY_TYPES, SLOTS), np.float32)
@@ -70,10 +72,8 @@ class SeasonalDetector:
     @classmethod
     def build(cls, devices: Sequence[Device], limits: Limits) -> SeasonalDetector:
         """Watch the points of `devices` whose quantity has a row in `limits.seasonal`."""
-        rows = (
-            (series, row_of(limits.seasonal, series.point.quantity, series.system)) for series in series_of(devices)
-        )
-        return cls([(series, row) for series, row in rows if row is not None], limits.calendar)
+        series = SeriesTable(devices)
+        return cls(series, rows_of(limits.seasonal, series.kinds), limits.calendar)
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which series became strange for their time of day, and which are no longer."""
@@ -91,8 +91,9 @@ class SeasonalDetector:
         take_over(state, state=self._state, profile=self._profile, weight=self._weight)
         self._state["active"] *= self._least > 0
         standing = np.flatnonzero(self._state["active"]).tolist()
-        return {(self._watched[number][0].subject, DetectionKind.SEASONAL.value) for number in standing}
+        return {(self._series[number].subject, DetectionKind.SEASONAL.value) for number in standing}
 
     def _detection(self, event: NDArray[np.float64]) -> Detection:
-        series, row = self._watched[int(event[0])]
-        return detection(event, series, DetectionKind.SEASONAL, LEVELS[row.level])
+        number = int(event[0])
+        row = self._rows[int(self._rule[number]) - 1]
+        return detection(event, self._series[number], DetectionKind.SEASONAL, LEVELS[row.level])

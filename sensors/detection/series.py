@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensors.detection import Subject
-from sensors.device import Device, DeviceId, Point
+from sensors.device import Device, DeviceId
+from sensors.device_table import DeviceTable, PointKind, Points
+from sensors.limits import AnyRow, row_of
 from sensors.reading import Batch, Quality
-from twin.asset import System
 from twin.errors import InputError
 
 FAIL = int(Quality.FAIL)
@@ -25,40 +26,71 @@ MAX_GAP_MS = 600_000
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One series that detectors watch: its number, its point, and the device and system of that."""
+    """What detections say of one series: its device, its point, and what that measures."""
 
-    number: int
     device: DeviceId
-    system: System
-    point: Point
-    interval_ms: int
+    name: str
+    quantity: str
 
     @property
     def subject(self) -> Subject:
         """What a detection on this series is about."""
-        return Subject(f"point:{self.device}/{self.point.name}")
+        return Subject(f"point:{self.device}/{self.name}")
+
+
+def gap_ms(kind: PointKind) -> int:
+    """Return the longest pause after which a reading of a series still follows the one before."""
+    return max(MAX_GAP_MS, 3 * kind.interval_ms)
+
+
+class SeriesTable:
+    """The series of `devices` that are not retired.
+
+    Detectors share the table of devices behind it, where that is one; what they keep is arrays indexed by the number of
+    a series. A `Series` is made when there is something to say of it.
+    """
+
+    def __init__(self, devices: Sequence[Device]) -> None:
+        self._table = DeviceTable.of(devices)
 
     @property
-    def gap_ms(self) -> int:
-        """The longest pause after which a reading still follows the one before."""
-        return max(MAX_GAP_MS, 3 * self.interval_ms)
+    def kinds(self) -> Sequence[PointKind]:
+        """The kinds of points, which settings are looked up for once each."""
+        return self._table.kinds
+
+    def watched(self, kinds: Iterable[int]) -> NDArray[np.int32]:
+        """Return the rows in `DeviceTable.points` of the series of `kinds`, ordered by number."""
+        wanted = np.zeros(len(self.kinds), np.bool_)
+        wanted[[index for index in kinds if not self.kinds[index].retired]] = True
+        rows = self._table.rows[self._table.rows >= 0]
+        return rows[wanted[self._table.points.kind[rows]]]
+
+    def rules(self, kinds: Iterable[int]) -> NDArray[np.int32]:
+        """Return by number of a series the rule that holds for it: 1 + its kind, and 0 where that is not in `kinds`."""
+        rows = self.watched(kinds)
+        found = np.zeros(self.width(rows), np.int32)
+        found[self.points.series[rows]] = 1 + self.points.kind[rows]
+        return found
+
+    def width(self, rows: NDArray[np.int32]) -> int:
+        """Return the length of an array that the number of every series in `rows` (of `watched`) indexes."""
+        return 1 + int(self.points.series[rows].max(initial=-1))
+
+    @property
+    def points(self) -> Points:
+        """The columns that `watched` points into."""
+        return self._table.points
+
+    def __getitem__(self, number: int) -> Series:
+        row = int(self._table.rows[number])
+        kind = self.kinds[self.points.kind[row]]
+        return Series(self._table.owner(row), kind.name, kind.quantity)
 
 
-def series_of(devices: Sequence[Device]) -> list[Series]:
-    """Return the numbered series of all devices that are not retired, ordered by number."""
-    found = [
-        Series(point.series, device.id, device.system, point, round(device.interval.total_seconds() * 1000))
-        for device in devices
-        if not device.retired
-        for point in device.points
-        if point.series >= 0
-    ]
-    return sorted(found, key=lambda each: each.number)
-
-
-def width(series: Sequence[Series]) -> int:
-    """Return the length of an array that every number of `series` indexes."""
-    return 1 + max((each.number for each in series), default=-1)
+def rows_of(rows: Sequence[AnyRow], kinds: Sequence[PointKind]) -> dict[int, AnyRow]:
+    """Return the row of settings that holds for each of `kinds`, by its index; without those that have none."""
+    found = ((index, row_of(rows, kind.quantity, kind.system)) for index, kind in enumerate(kinds))
+    return {index: row for index, row in found if row is not None}
 
 
 def columns(batch: Batch) -> tuple[NDArray[Any], ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Key, Subject
-from sensors.detection.series import pack, series_of, take_over, width
+from sensors.detection.series import SeriesTable, pack, take_over
 from sensors.device import Device
 from sensors.limits import LEVELS, Limits, Silence
 from sensors.reading import Batch
@@ -29,18 +29,19 @@ class SilenceDetector:
     """
 
     def __init__(self, devices: Sequence[Device], silence: Silence) -> None:
-        series = series_of(devices)
-        first: dict[str, int] = {}
-        for each in series:
-            first.setdefault(each.device, each.number)
-        size = width(series)
+        self._series = SeriesTable(devices)
+        points = self._series.points
+        rows = self._series.watched(range(len(self._series.kinds)))
+        size = self._series.width(rows)
+        number, device = points.series[rows], points.device[rows]
+        least = np.full(len(devices), size, np.int32)  # the first series of each device stands for it
+        np.minimum.at(least, device, number)
+        intervals = np.array([kind.interval_ms for kind in self._series.kinds], np.int64)
         self._level = LEVELS[silence.level]
-        self._names = {number: device for device, number in first.items()}
-        self._owner = np.full(size, -1, np.int64)
+        self._owner = np.full(size, -1, np.int32)
+        self._owner[number] = least[device]
         self._interval = np.zeros(size, np.int64)
-        for each in series:
-            self._owner[each.number] = first[each.device]
-            self._interval[each.number] = each.interval_ms
+        self._interval[number] = intervals[points.kind[rows]]
         self._allowed = self._interval * silence.intervals + silence.grace_s * 1000
         self._newest = np.full(size, _NEVER)
         self._quiet = np.zeros(size, np.int64)
@@ -48,8 +49,7 @@ class SilenceDetector:
         self._silent = np.zeros(size, np.bool_)
         self._now = np.full(1, _NEVER)
         self._said = np.full(1, _NEVER)
-        self._mine = np.zeros(size, np.bool_)
-        self._mine[list(self._names)] = True
+        self._mine = self._owner == np.arange(size)
 
     @classmethod
     def build(cls, devices: Sequence[Device], limits: Limits) -> SilenceDetector:
@@ -104,7 +104,7 @@ class SilenceDetector:
         return {(self._subject(number), _RULE) for number in np.flatnonzero(self._silent).tolist()}
 
     def _subject(self, number: int) -> Subject:
-        return Subject(f"device:{self._names[number]}")
+        return Subject(f"device:{self._series[number].device}")
 
     def _hear(self, batch: Batch) -> NDArray[np.bool_]:
         """Return the mask (by first series) of devices with a reading newer than any before; note them."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sensors.detection import checks
+from sensors.detection.limits import LimitDetector
 from sensors.detection.pipeline import Pipeline
 from sensors.detection.silence import SilenceDetector
 from sensors.device import Device, DeviceId, Point
@@ -15,6 +16,7 @@ from twin.asset import System
 
 LIMITS = load()
 START = checks.START_MS
+MINUTE = timedelta(minutes=1)
 
 
 def build(quantity="pressure", unit="MPa", system=System.WATER, **more):
@@ -51,6 +53,23 @@ def test_pressure_dip_shorter_than_the_delay_raises_nothing():
 def test_level_above_the_crown_of_its_own_pipe_is_orange():
     said = live(build("level", "m", System.DRAINAGE, crown_m=0.4, depth_m=3.0), [0.1, 0.45, 0.45, 0.45])
     assert ("drain_level_high", True, 2) in said
+
+
+def test_each_drain_has_the_limits_of_its_own_pipe():
+    crowns = [0.8, None, 0.4, 0.8]
+    devices = [
+        Device(DeviceId(f"D{k}"), "t", System.DRAINAGE, (Point("level", "level", "m", 7 - k, crown_m=crown),), MINUTE)
+        for k, crown in enumerate(crowns)
+    ]
+    detector = LimitDetector.build(devices, LIMITS)
+    said = [
+        d for s in (0, 60) for d in detector.update(checks.sample_batch([4, 5, 6, 7], [s] * 4, [0.9, 0.45, 9.0, 0.7]))
+    ]
+    assert {d.subject: (d.level, d.limit) for d in said} == {
+        "point:D0/level": (3, pytest.approx(0.64)),
+        "point:D2/level": (2, pytest.approx(0.4)),
+        "point:D3/level": (2, pytest.approx(0.8)),
+    }
 
 
 def test_burst_is_seen_within_seconds_and_noise_is_not():

@@ -1,4 +1,6 @@
+from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,6 +42,17 @@ def test_gas_beyond_the_end_of_the_scale_still_raises_the_red_alarm():
 def test_unknown_detector_in_the_settings_is_named():
     with pytest.raises(SettingsError, match="seasnal"):
         pipeline(disabled=["seasnal"])
+
+
+def test_detector_of_a_third_party_is_built_from_a_sequence_of_devices(monkeypatch):
+    given = []
+    factory = SimpleNamespace(build=lambda devices, limits: given.append((devices, limits)))
+    point = SimpleNamespace(name="third_party", load=lambda: factory)
+    monkeypatch.setattr("sensors.detection.pipeline.entry_points", lambda group: [point])
+    pipeline()
+    ((devices, limits),) = given
+    assert isinstance(devices, Sequence)
+    assert (list(devices), limits) == (checks.sample_devices(), LIMITS)
 
 
 def test_disabled_detector_says_nothing():
