@@ -44,6 +44,7 @@ from sensors.alarm_log import AlarmLog
 from sensors.clock import Clock, ManualClock, ScaledClock, SteadyClock, to_ms
 from sensors.detection.pipeline import Pipeline
 from sensors.device import Device
+from sensors.device_table import DeviceTable
 from sensors.quality import GrossRange
 from sensors.reading import Batch
 from sensors.registry import Registry
@@ -109,7 +110,7 @@ class Worker:
         self._beats: deque[Status] = deque(maxlen=60)
         self._lock = threading.Lock()
         self._version = -1
-        self._devices: list[Device] = []
+        self._devices = DeviceTable()
         self._admission = self._admit(())
         self._quality = GrossRange(())
         self._changed: Pipeline | None = None
@@ -186,18 +187,18 @@ class Worker:
                 self._registry_outage.note(None)
                 if version == self._version:
                     return
+                devices = DeviceTable()
                 with _uncollected():
-                    devices = list(self._registry.each(self._district))
+                    admission = self._admit(devices.fill(self._registry.each(self._district)))
             except (UnavailableError, BusyError) as error:
                 if self._version < 0:
                     raise
                 self._registry_outage.note(error)
                 return
             with _uncollected():
-                self._admission = self._admit(devices)
                 self._quality = GrossRange(devices)
                 self._changed = self._pipeline(devices)
-            self._devices = devices
+            self._admission, self._devices = admission, devices
             self._version = version
             self._connection.subscribe(self._filters())
             logger.info("registry_loaded", version=version, devices=len(devices))
@@ -228,10 +229,9 @@ class Worker:
             channels = (Channel.DATA, Channel.STATUS)
             return [*(subscription(self._district, channel) for channel in channels), clock_topic(self._district)]
         channels = (Channel.DATA, Channel.SENML, Channel.HJ212, Channel.STATUS, Channel.ANSWER)
-        addresses = (device.address for device in self._devices)
         return [
             *(subscription(self._district, channel) for channel in channels),
-            *sparkplug_host.filters(self._district, addresses),
+            *sparkplug_host.filters(self._district, self._devices.addresses),
         ]
 
     def _guarded(self, body: Callable[[], None], stop: threading.Event) -> None:
@@ -319,7 +319,7 @@ class Worker:
         return self._quality.check(batch)
 
     def _names(self) -> Mapping[int, str]:
-        return {point.series: f"{device.id}/{point.name}" for device in self._devices for point in device.points}
+        return self._devices.names
 
     def _beat(self, ended: threading.Event) -> None:
         readings, since = self._intake.readings, time.monotonic()
