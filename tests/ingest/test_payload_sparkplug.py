@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.payload import MAX_READINGS, Measurement
-from ingest.payload.sparkplug import MAX_METRICS, REBIRTH_S, SparkplugDecoder
+from ingest.payload.sparkplug import REBIRTH_S, SparkplugDecoder
 from ingest.payload.sparkplug_schema import DataType, payload_class
 from sensors.clock import ManualClock, to_ms
 from twin.errors import RefusedError
@@ -254,18 +254,21 @@ def test_what_is_wrong_as_a_whole_is_refused_by_its_code(topic, raw, code):
     assert refused.value.code == code
 
 
-def test_what_is_remembered_is_bounded():
+def test_what_is_remembered_is_bounded(monkeypatch):
+    most = 2000
+    monkeypatch.setattr("ingest.payload.sparkplug.MAX_METRICS", most)
+    monkeypatch.setattr("ingest.payload.sparkplug.MAX_ASKED", 100)
     decoder = SparkplugDecoder(ManualClock(NOW))
-    size = 4000
+    size = 40
     birth = payload(*[metric(f"m{number}", number) for number in range(size)], seq=0)
-    for number in range(MAX_METRICS // size + 3):
+    for number in range(most // size + 3):
         decoder.decode(f"{GROUP}/NBIRTH/node-{number}", birth)
-    assert sum(1 + len(node.names) for node in decoder._nodes.values()) <= MAX_METRICS
+    assert sum(1 + len(node.names) for node in decoder._nodes.values()) <= most
     assert "plant/node-0" not in decoder._nodes
-    assert decoder._metrics == sum(len(node.names) for node in decoder._nodes.values()) > MAX_METRICS / 2
-    for number in range(12_000):
+    assert decoder._metrics == sum(len(node.names) for node in decoder._nodes.values()) > most / 2
+    for number in range(120):
         decoder.decode(f"{GROUP}/NDATA/nobody-{number}", pressure(0))
-    assert len(decoder._asked) == 10_000
+    assert len(decoder._asked) == 100
 
 
 KINDS = st.sampled_from(["NBIRTH", "NDATA", "NDEATH", "NCMD", "DBIRTH", "DDATA", "DDEATH", "DCMD", "X"])

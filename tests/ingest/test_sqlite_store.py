@@ -47,10 +47,14 @@ def test_a_file_of_a_newer_version_is_refused(url):
 def test_another_process_reads_while_this_one_writes(url):
     store = SqliteStore(url)
     store.write(readings((1, 0, 1.0)))
-    code = f"from ingest.store import open_store; print(len(open_store({url!r}).latest().series))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.split() == [b"1"]
-    store.write(readings((2, 0, 1.0)))
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.split() == [b"2"]
+    code = f"from ingest.store import open_store; s = open_store({url!r}); print(len(s.latest().series), flush=True); "
+    code += "input(); print(len(s.latest().series))"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin
+        assert other.stdout
+        assert other.stdout.readline() == b"1\n"
+        store.write(readings((2, 0, 1.0)))
+        assert other.communicate(b"\n", 20)[0] == b"2\n"
     store.close()
 
 
