@@ -6,6 +6,7 @@ It is the one alarm that still works when this machine, its network or its power
 from __future__ import annotations
 
 import threading
+from http.client import HTTPException
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import (
@@ -60,7 +61,7 @@ class DeadMan:
             request = Request(self._url, headers={"User-Agent": "chengmai"})  # noqa: S310  # the scheme is checked above
             with _straight().open(request, timeout=TIMEOUT_S) as response:
                 response.read(1024)
-        except (URLError, OSError, ValueError) as error:
+        except (URLError, OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", None) or type(error).__name__
             self._note(f"{self._host} does not take it: {reason}")
             return False

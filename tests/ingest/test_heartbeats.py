@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -199,6 +200,24 @@ def test_a_service_that_is_away_is_no_error(heartbeats: Heartbeats):
     with capture_logs() as logs:
         assert not DeadMan(f"http://127.0.0.1:{free_port()}/s3cret", 60, heartbeats).step()
     assert "s3cret" not in str(logs)
+
+
+def test_an_answer_that_is_no_http_does_not_end_the_signal(heartbeats: Heartbeats):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/s3cret"
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        with capture_logs() as logs:
+            assert not DeadMan(url, 60, heartbeats).step()
+        thread.join(5)
+    assert "BadStatusLine" in logs[0]["why"]
 
 
 def test_a_url_that_is_none_is_refused_without_naming_it(heartbeats: Heartbeats):
