@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from dashboards.settings import LogSettings
+from dashboards.terminal import harmless
 from twin.errors import without_secrets
 
 
@@ -27,6 +28,7 @@ def configure(settings: LogSettings) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _masked,
+            *(() if settings.format == "json" else (_harmless,)),  # JSON escapes by itself
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level.upper()]),
@@ -38,3 +40,8 @@ def configure(settings: LogSettings) -> None:
 def _masked(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask the secrets of URLs in what is about to be written, tracebacks and foreign libraries' words included."""
     return {key: without_secrets(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _harmless(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape what would move a terminal's cursor: senders choose the names that they are refused by."""
+    return {key: harmless(value, lines=True) if isinstance(value, str) else value for key, value in event.items()}

@@ -79,6 +79,17 @@ def test_what_a_library_says_is_logged_without_the_secret_of_its_url(form, capsy
     assert SECRET not in said
 
 
+def test_a_name_that_a_sender_chose_moves_no_cursor_in_a_log(capsys: pytest.CaptureFixture[str]):
+    logs.configure(LogSettings(format="text"))
+
+    structlog.get_logger().warning("sender_refused", login="\x1b[2J")
+
+    structlog.reset_defaults()
+    said = capsys.readouterr().err
+    assert "sender_refused" in said
+    assert "\x1b[2J" not in said
+
+
 @pytest.mark.slow
 def test_no_process_tells_its_secrets_however_much_it_logs(tmp_path: Path):
     path = secret_settings(tmp_path)
