@@ -106,6 +106,7 @@ class Intake:
             self._spool.commit(self._group)
         except BaseException:
             self._seen.undo()  # what memory knows is not on disk: read it again
+            self._rates.undo()
             raise
         if isinstance(self._clock, ManualClock):
             self._clock.move_to(from_ms(now))
@@ -155,6 +156,7 @@ class Intake:
         self._notes: list[tuple[Topic, int, int, Sequence[Refusal], bool]] = []
         self._answers: list[tuple[str, bytes]] = []
         self._seen.begin()
+        self._rates.begin()
         self._refreshed = False
         self._now_s = self._clock.seconds()
 

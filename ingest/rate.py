@@ -40,6 +40,20 @@ class Rates:
     def __init__(self, factor: float) -> None:
         self._factor = factor
         self._due: dict[Kind, dict[str, float]] = {kind: {} for kind in Kind}
+        self._before: list[tuple[Kind, str, float | None]] = []
+
+    def begin(self) -> None:
+        """Begin a group."""
+        self._before.clear()
+
+    def undo(self) -> None:
+        """Forget what the group was charged with: it was not taken, and will be offered again."""
+        for kind, device, due in reversed(self._before):
+            if due is None:
+                self._due[kind].pop(device, None)  # it may have been forgotten since
+            else:
+                self._due[kind][device] = due
+        self._before.clear()
 
     def admits(self, kind: Kind, device: str, readings: int, per_s: float, now_s: float) -> bool:
         """Return whether `readings` more of a device that reports `per_s` readings a second are taken at `now_s`.
@@ -52,11 +66,13 @@ class Rates:
         at_once_s, at_once = _BURSTS[kind]
         burst = max(at_once_s * per_s, at_once)
         known = self._due[kind]
-        due = max(known.get(device, now_s), now_s) + readings / allowed
+        before = known.get(device)
+        due = (now_s if before is None else max(before, now_s)) + readings / allowed
         if due - now_s > burst / allowed:
             return False
         if len(known) >= MAX_REMEMBERED and device not in known:
             self._due[kind] = known = {one: until for one, until in known.items() if until > now_s}
+        self._before.append((kind, device, before))
         known[device] = due
         return True
 

@@ -161,6 +161,24 @@ def test_one_device_that_sends_far_too_much_is_throttled_alone(spool):
     assert spool.ledger().spooled == BURST + 1 + 400
 
 
+def test_what_a_full_disk_keeps_out_is_not_charged_at_each_try(spool, monkeypatch):
+    intake = new_intake(spool, clock=StandingClock(), rate_factor=20.0)
+    burst = [message(seq, r=rows(100), m=None, ts=None) for seq in range(BURST // 100)]
+
+    def full(_group):
+        raise UnavailableError("the disk is full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(spool, "commit", full)
+        for _ in range(20):
+            with pytest.raises(UnavailableError):
+                intake.take(burst)
+    intake.take(burst)
+    assert (spool.ledger().spooled, spool.ledger().quarantined) == (BURST, 0)
+    intake.take([message(1000)])  # what was taken in is charged
+    assert spool.ledger().quarantined == 1
+
+
 def test_a_device_that_fills_its_share_of_the_quarantine_is_not_receipted_any_more(spool):
     intake = new_intake(spool, clock=StandingClock(), rate_factor=20.0)
     intake.take([message(seq, r=rows(100), m=None, ts=None) for seq in range(200)])
