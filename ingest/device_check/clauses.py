@@ -47,6 +47,8 @@ PACE = (0.5, 2.0)
 
 _OFFLINE = '{"online":false}'
 
+_NO_MESSAGE = "no message came"
+
 SHOWN = 3
 """Cases that are told of what is wrong many times."""
 
@@ -56,6 +58,8 @@ def judge(transcript: Transcript) -> list[Finding]:
     findings: list[Finding] = []
     for clause, look in CLAUSES:
         verdict, detail = look(transcript)
+        if verdict is Verdict.NOT_SEEN and not transcript.connects:
+            detail = "no device connected"
         findings.append(Finding(clause, verdict, detail))
     return findings
 
@@ -234,12 +238,16 @@ def _clock(transcript: Transcript) -> _Found:
         if live and any(offset < -limit_s for offset in offsets):
             return Verdict.FAIL, f"readings {-min(offsets):.0f} s old without hist"
         ahead += offsets if live else []
+    if not transcript.sent:
+        return Verdict.NOT_SEEN, _NO_MESSAGE
     if not ahead:
         return Verdict.NOT_SEEN, "no live reading has a time: each is flagged"
     return Verdict.PASS, f"{statistics.median(ahead):+.1f} s in the middle, with the way here"
 
 
 def _sequence(transcript: Transcript) -> _Found:
+    if not transcript.sent:
+        return Verdict.NOT_SEEN, _NO_MESSAGE
     if not transcript.receipted:
         return Verdict.NOT_SEEN, "its messages have no boot and seq: no receipts, no count of holes"
     without = sum(1 for each in transcript.sent if each.message is not None and each.name is None)
@@ -306,6 +314,8 @@ def _time(sent: Sent) -> float:
 def _listens(transcript: Transcript) -> _Found:
     if transcript.on(Channel.ACK) in transcript.filters:
         return Verdict.PASS, f"subscribes to {transcript.on(Channel.ACK)}"
+    if not transcript.sent:
+        return Verdict.NOT_SEEN, _NO_MESSAGE
     if not transcript.receipted:
         return Verdict.NOT_SEEN, "its messages have no boot and seq: there is nothing to receipt"
     return Verdict.FAIL, f"never subscribed to {transcript.on(Channel.ACK)}: it cannot know what to keep"

@@ -84,6 +84,13 @@ def test_device_that_never_came_fails_and_nothing_else_is_made_up():
     failed = {clause for clause, each in found.items() if each.verdict is Verdict.FAIL}
     assert failed == {"connects with MQTT 3.1.1 or 5", "birth", "payload"}
     assert not any(each.verdict is Verdict.PASS for each in found.values())
+    assert {each.detail for each in found.values() if each.verdict is Verdict.NOT_SEEN} == {"no device connected"}
+
+
+def test_nothing_is_said_of_messages_that_never_came():
+    found = verdicts(Story().connect(0.0, filters=()))
+    for clause in ("clock", "boot and seq", "listens for receipts"):
+        assert (found[clause].verdict, found[clause].detail) == (Verdict.NOT_SEEN, "no message came")
 
 
 def test_device_that_the_broker_refuses_is_told_why_nothing_else_was_seen():
