@@ -4,6 +4,9 @@
 
 Makes a registry of N devices with one point each in SQLite, then starts the worker of their district in a process of
 its own, without a broker: it reads the registry, and makes what checks, quality control and detection need of it.
+
+Memory is that of a worker that has started and heard nothing yet. The profiles of `sensors.detection.seasonal`, 1152
+bytes for each series that has one, are laid out and take their memory as readings fill them.
 """
 
 from __future__ import annotations

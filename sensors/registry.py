@@ -252,8 +252,8 @@ def _points(rows: Iterable[Any], share: Callable[[Any, Any], Any]) -> Iterator[t
                 crown_m,
                 depth_m,
                 code or "",
-                calibrated,
-                due,
+                share(calibrated, calibrated),
+                share(due, due),
             ),
         )
 

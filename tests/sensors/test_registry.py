@@ -198,7 +198,8 @@ def test_whole_device_comes_back_as_it_was_put(registry, tmp_path):
 
 
 def test_devices_of_a_district_are_streamed_with_their_points(registry):
-    many = [replace(device(f"D-{n:05d}", PRESSURE, FLOW), district="east" if n % 2 else "west") for n in range(11_000)]
+    dated = replace(PRESSURE, calibrated=date(2026, 5, 1))
+    many = [replace(device(f"D-{n:05d}", dated, FLOW), district="east" if n % 2 else "west") for n in range(11_000)]
     registry.put(many)
     east = list(registry.each("east"))
     assert [each.id for each in east] == [each.id for each in many if each.district == "east"]
@@ -206,6 +207,7 @@ def test_devices_of_a_district_are_streamed_with_their_points(registry):
     assert len({point.series for each in east for point in each.points}) == 2 * len(east)
     assert list(registry.each()) == registry.devices()
     assert len({id(point.unit) for each in east for point in each.points}) == 2  # shared, not copied
+    assert len({id(each.points[0].calibrated) for each in east}) == 1
     assert registry.count() == len(registry.devices())
 
 
