@@ -93,6 +93,23 @@ def check_text(payload: bytes) -> None:
         raise RefusedError(f"byte {error.start} is not UTF-8", code="E_UTF8") from None
 
 
+def values_of(payload: bytes, expected: str) -> Any:
+    """Return what a JSON text says, with NaN and Infinity, which are then refused by name; RefusedError E_JSON, E_UTF8.
+
+    Half a surrogate pair is E_UTF8 (RFC 8259, 8.2: "unpredictable"): no file and no database takes such a text.
+    """
+    try:
+        values = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(f"is not JSON: {error}", expected=expected, code="E_JSON") from None
+    if b"\\u" in payload:
+        try:
+            json.dumps(values, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise RefusedError("half a surrogate pair is no text", code="E_UTF8") from None
+    return values
+
+
 def check_depth(payload: bytes) -> None:
     """Refuse deep nesting before a parser recurses into it (E_DEPTH); every JSON format asks."""
     if payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH:
@@ -155,10 +172,7 @@ def _check_count(readings: int) -> None:
 
 def _loose(payload: bytes) -> _Loose:
     """Return what the strict structs refuse with its contents unread; RefusedError where that is no message."""
-    try:
-        values = json.loads(payload)  # unlike msgspec it reads NaN and Infinity, which are then refused by name
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(f"is not JSON: {error}", expected="one JSON object", code="E_JSON") from None
+    values = values_of(payload, "one JSON object")
     try:
         return msgspec.convert(values, _Loose)
     except msgspec.ValidationError as error:
@@ -208,4 +222,4 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _STEPS = np.zeros(256, np.int8)
 _STEPS[list(b"{[")], _STEPS[list(b"}]")] = 1, -1
 
-__all__ = ["MAX_DEPTH", "NativeDecoder", "check_depth", "check_text"]
+__all__ = ["MAX_DEPTH", "NativeDecoder", "check_depth", "check_text", "values_of"]

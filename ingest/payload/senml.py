@@ -8,7 +8,6 @@ marks readings that are not live.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from ingest.payload import MAX_READINGS, WHOLE, Count, Measurement, Message, Refusal, check_size
-from ingest.payload.native import check_depth, check_text
+from ingest.payload.native import check_depth, check_text, values_of
 from sensors.clock import Clock, to_ms
 from twin.errors import RefusedError
 
@@ -141,10 +140,7 @@ class SenmlDecoder:
 
 
 def _pack(payload: bytes) -> list[dict[str, Any]]:
-    try:
-        values = json.loads(payload)  # it reads NaN and Infinity, which are then refused by name
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(f"is not JSON: {error}", expected="one JSON array", code="E_JSON") from None
+    values = values_of(payload, "one JSON array")
     if not isinstance(values, list) or not values or not all(isinstance(record, dict) for record in values):
         raise RefusedError("is no pack", expected="an array of at least one record", code="E_FIELD")
     return values

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from ingest.payload import MAX_READINGS, WHOLE, Measurement
 from ingest.payload.native import NativeDecoder
+from ingest.payload.senml import SenmlDecoder
+from sensors.clock import SystemClock
 from twin.errors import RefusedError
 
 
@@ -93,6 +95,22 @@ JSON = st.recursive(
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_nothing_but_a_message_or_a_refusal_comes_out(payload):
     check_outcome(payload)
+
+
+@pytest.mark.parametrize("text", [r"\ud800", r"\uDFFF", r"\\\ud800", r"\ud83d x", r"\ud83d\ud83d\ude00"])
+def test_half_a_surrogate_pair_is_refused_before_anything_has_to_keep_it(text):
+    native = f'{{"v":1,"m":{{"p":{{"v":1,"u":"{text}"}},"{text}":{{"v":NaN}}}}}}'
+    pack = f'[{{"n":"p","v":1,"u":"{text}"}}]'
+    for decoder, payload in ((NativeDecoder(), native), (SenmlDecoder(SystemClock()), pack)):
+        with pytest.raises(RefusedError) as refused:
+            decoder.decode("cim/v1/hewan/water/WP-1/data", payload.encode())
+        assert refused.value.code == "E_UTF8"
+
+
+@pytest.mark.parametrize("text", [r"\ud83d\ude00", r"\\ud800", r"\u00e9", r"\\\\ud800"])
+def test_a_whole_pair_and_what_only_looks_like_a_half_are_taken(text):
+    (measurement,) = decode(f'{{"v":1,"m":{{"{text}":{{"v":1}},"q":{{"v":NaN}}}}}}'.encode()).measurements
+    assert measurement.point == json.loads(f'"{text}"')
 
 
 VALUES = st.fixed_dictionaries({"v": JSON | st.floats() | st.integers()}, optional={"u": st.text(), "q": JSON})
