@@ -114,6 +114,27 @@ def test_a_group_is_acknowledged_in_one_write_of_packets_that_paho_itself_would_
     assert not client.want_write()
 
 
+class ByPaho(BufferedClient):
+    """A client on a paho that has other inner methods than those replaced."""
+
+    _create_socket = Client._create_socket
+    _handle_publish = Client._handle_publish
+
+
+def test_what_a_later_paho_does_in_its_own_way_is_delivered_all_the_same(pair):
+    near, far = pair
+    client = ByPaho(CallbackAPIVersion.VERSION2, "probe", protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True)
+    delivered = []
+    client.deliver = lambda *what: delivered.append(what)
+    near.settimeout(0)
+    client._sock = near
+    far.sendall(publish(b"a", b"1", 1) + publish(b"b", b"2", 2, retain=True))
+    client.loop_read()
+    client.loop_read()
+    assert delivered == [("a", b"1", 1, 1, False), ("b", b"2", 2, 1, True)]
+    assert not client.want_write()  # acknowledged by hand only
+
+
 def test_what_is_replaced_of_paho_is_there_to_be_replaced():
     for name in ("_create_socket", "_handle_publish", "_packet_queue", "loop_read", "_send_puback"):
         assert callable(getattr(Client, name))
