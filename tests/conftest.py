@@ -13,12 +13,25 @@ settings.load_profile("unhurried")
 
 ROOT = Path(__file__).resolve().parent.parent
 
+CITY_FILES = ("city.gpkg", "operations.sqlite", "readings.sqlite", "spool.sqlite", "trail.anchor", "logs")
+"""What a city keeps where its settings name no other place."""
+
 
 @pytest.fixture(autouse=True)
 def logs_as_they_were() -> Iterator[None]:
     """Forget how a command set up its logs: the standard error that it wrote to is gone after its test."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail the test that leaves a city's files in the folder that the tests run in: it would find them next time."""
+    folder = Path.cwd()
+    before = {name for name in CITY_FILES if (folder / name).exists()}
+    yield
+    left = {name for name in CITY_FILES if (folder / name).exists()} - before
+    assert not left, f"left in {folder}: {', '.join(sorted(left))}"
 
 
 @pytest.fixture(scope="session")
