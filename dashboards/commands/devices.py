@@ -39,9 +39,9 @@ def import_(
 
     settings = settings_of(ctx)
     found = read_devices(file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
     registry = registry_of(settings)
     registry.put(found)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
     note(settings, "device.import", str(file), {"devices": len(found), "sha256": digest})
     points = sum(len(device.points) for device in found)
     receipt = {"file": str(file), "devices": len(found), "points": points, "registered": registry.count()}
