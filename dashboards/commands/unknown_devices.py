@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -128,8 +129,12 @@ def _tell(proposal: Proposal, *, adopted: bool, as_json: bool) -> None:
         typer.echo(harmless(line))
     for name, reason in proposal.left_out.items():
         typer.echo(harmless(f"left out    {name}: {reason} (say it by --point)"))
-    if adopted:
-        typer.echo(f"adopted; what it sent until now: chengmai quarantine replay --device {proposal.device.id}")
+    address = proposal.device.address
+    if adopted and address.startswith("hj212/"):
+        typer.echo("adopted; what it sent until now was neither answered nor kept")  # the gateway knew no topic for it
+    elif adopted:
+        topic_name = address.rpartition("/")[2] or proposal.device.id
+        typer.echo(f"adopted; what it sent until now: chengmai quarantine replay --device {shlex.quote(topic_name)}")
     else:
         typer.echo("nothing registered (--dry-run)")
 

@@ -152,7 +152,8 @@ def test_unknown_device_is_adopted_in_one_command(run, engine):
 
 def test_adopted_device_of_another_protocol_has_its_address_and_given_points(run, engine):
     heard(engine, "hj212/88888880000001", w01001=(None,))
-    run("adopt", "hj212/88888880000001", "--id", "WQ-1", "--point", "ph=ph,code=w01001", "--interval", "30")
+    told = run("adopt", "hj212/88888880000001", "--id", "WQ-1", "--point", "ph=ph,code=w01001", "--interval", "30")
+    assert "neither answered nor kept" in told  # and so nothing to replay
     adopted = Registry(engine).get("WQ-1")
     assert (adopted.address, adopted.points[0].code, adopted.points[0].unit) == ("hj212/88888880000001", "w01001", "pH")
 
