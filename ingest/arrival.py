@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import structlog
+
 from ingest.payload import WHOLE, Decoder, Format, Message, Refusal
 from ingest.payload.formats import OF_CHANNEL, SPARKPLUG_PREFIX
 from ingest.quarantine import Quarantined
 from ingest.topic import Topic, parse
-from twin.errors import RefusedError
+from twin.errors import ChengmaiError, RefusedError
+
+logger = structlog.get_logger()
 
 
 class Identity(NamedTuple):
@@ -29,12 +33,22 @@ class Arrival(NamedTuple):
     now: int
 
     def decode(self, decoders: Mapping[Format, Decoder]) -> Message:
-        """Return the message; RefusedError E_TOPIC where its topic holds no readings, and as of the decoder."""
+        """Return the message; RefusedError E_TOPIC where its topic holds no readings, and as of the decoder.
+
+        A decoder's own fault is refused too (E_BUG): the broker would bring the message again for ever otherwise.
+        """
         kind = Format.SPARKPLUG if self.topic is None else OF_CHANNEL.get(self.topic.channel)
         decoder = None if kind is None else decoders.get(kind)
         if decoder is None:
             raise RefusedError("holds no readings that are heard here", where=self.name, code="E_TOPIC")
-        return decoder.decode(self.name, self.payload)
+        try:
+            return decoder.decode(self.name, self.payload)
+        except ChengmaiError:
+            raise
+        except Exception as error:
+            logger.exception("decoder_broke", topic=self.name, bytes=len(self.payload))
+            what = f"the decoder broke on it ({type(error).__name__})"
+            raise RefusedError(what, where=self.name, expected="a bug report with this message", code="E_BUG") from None
 
     def refused(self, refusals: Sequence[Refusal], readings: int | None = None) -> Iterator[Quarantined]:
         """Yield the message once for each code, however many of its readings have it (or `readings`, where given)."""

@@ -207,6 +207,22 @@ def test_a_poison_message_a_thousand_times_leaves_its_neighbours_alone(spool, in
     assert spool.ledger() == Ledger(received=2000, stored=0, duplicates=0, quarantined=1000, spooled=1000)
 
 
+class BrokenDecoder(NativeDecoder):
+    def decode(self, topic, payload):
+        if b"unforeseen" in payload:
+            raise ZeroDivisionError
+        return super().decode(topic, payload)
+
+
+def test_a_message_that_a_decoder_breaks_on_goes_to_quarantine_and_its_neighbours_in(spool):
+    intake = new_intake(spool, decoders={Format.NATIVE: BrokenDecoder()})
+    intake.take([message(1), delivery(b"unforeseen"), message(2)])
+    (row,) = spool.quarantined()
+    assert (row.code, row.payload) == ("E_BUG", b"unforeseen")
+    assert sum(len(one.batch) for one in spool.batches(0)) == 2
+    assert spool.ledger().balance == 0
+
+
 def test_what_quarantine_holds_is_taken_in_again_when_asked_for_and_only_once(spool, intake):
     late = message(1, r=[[START, {"inlet": {"v": 3.0}, "flow": {"v": 1.0}}]], m=None, ts=None)
     intake.take([late, delivery(b"no json")])
