@@ -11,9 +11,10 @@ from sensors.operations import connect
 from sensors.presence import DeviceStatus
 from sensors.quantity import usual_unit
 from sensors.registry import Registry
-from twin.asset import Asset, Building, Element, Link, Node, System, Zone
+from twin.asset import System
 from twin.city import City
 from twin.errors import InputError, UnknownError
+from twin.matching import geometry_of
 from twin.model import Decision
 
 
@@ -47,7 +48,7 @@ def place_of(settings: Settings, asset: str | None) -> tuple[float | None, float
     if asset is None or not path.is_file():
         return None, None
     with City.open(path) as city:
-        shape = _shape(city.asset(asset))
+        shape = geometry_of(city.asset(asset))
         placed = {row.source for row in city.sources() if row.placement.decision is Decision.PLACED}
     if asset.partition(":")[0] not in placed:  # its model's coordinates are not the city's
         return None, None
@@ -133,22 +134,6 @@ def _point(point: Point) -> dict[str, Any]:
         "calibrated": None if point.calibrated is None else point.calibrated.isoformat(),
         "calibration_due": None if point.calibration_due is None else point.calibration_due.isoformat(),
     }
-
-
-def _shape(asset: Asset) -> Any:
-    match asset:
-        case Node():
-            return asset.point
-        case Link():
-            return asset.line
-        case Zone():
-            return asset.area
-        case Building():
-            return asset.footprint
-        case Element():
-            return asset.position
-        case _:
-            return None
 
 
 __all__ = ["heard_in_words", "lines", "place_of", "points_of", "record", "refuse_known", "registry_of"]

@@ -20,7 +20,6 @@ from shapely import LineString, MultiPolygon, Point, box
 from dashboards.commands.serve import application
 from dashboards.settings import Settings, load
 from ingest.spool import Spool
-from ingest.status import Status
 from ingest.store.sqlite import SqliteStore
 from sensors.alarm_log import AlarmLog
 from sensors.clock import SystemClock, to_ms
@@ -30,6 +29,7 @@ from sensors.device import Point as Measured
 from sensors.operations import connect
 from sensors.reading import Batch
 from sensors.registry import Registry
+from tests.ingest.well import well
 from twin.asset import Building, Link, LinkKind, Node, NodeKind, System, asset_id
 from twin.city import City
 from twin.model import Decision, Model, Placement
@@ -149,27 +149,7 @@ class SmallCity:
 
     def beat(self, *, connected: bool = True) -> None:
         """Write ingest's heart-beat."""
-        now = datetime.now(UTC)
-        self.spool.beat(
-            Status(
-                beat=now,
-                city_time=now,
-                recording=False,
-                connected=connected,
-                broker="mqtt://127.0.0.1:1883",
-                district=DISTRICT,
-                devices=3,
-                unknown_devices=0,
-                readings_per_s=0.6,
-                last_message=now,
-                spooled=0,
-                undetected=0,
-                quarantined=0,
-                store_ok=True,
-                alarms_ok=True,
-                detectors_off=[],
-            )
-        )
+        self.spool.beat(well(datetime.now(UTC), connected=connected, district=DISTRICT, readings_per_s=0.6))
 
     def close(self) -> None:
         self.store.close()

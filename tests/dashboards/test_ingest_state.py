@@ -14,28 +14,11 @@ from ingest.spool import Group, Spool
 from ingest.status import Status
 from ingest.store.checks import readings
 from ingest.watch.heartbeats import Heartbeats
+from tests.ingest.well import well
 
 
 def beat(district: str) -> Status:
-    now = datetime.now(UTC)
-    return Status(
-        beat=now,
-        city_time=now,
-        recording=False,
-        connected=True,
-        broker=f"mqtt://{district}:1883",
-        district=district,
-        devices=1,
-        unknown_devices=0,
-        readings_per_s=2.5,
-        last_message=now,
-        spooled=0,
-        undetected=0,
-        quarantined=0,
-        store_ok=True,
-        alarms_ok=True,
-        detectors_off=[],
-    )
+    return well(datetime.now(UTC), district=district, broker=f"mqtt://{district}:1883", devices=1, readings_per_s=2.5)
 
 
 @pytest.fixture

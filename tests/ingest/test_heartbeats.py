@@ -29,38 +29,18 @@ from sensors.operations import connect
 from twin.errors import BusyError, SettingsError
 
 from .conftest import free_port
+from .well import well
 
 
-def well(district: str) -> Status:
-    now = datetime.now(UTC)
-    return Status(
-        beat=now,
-        city_time=now,
-        recording=False,
-        connected=True,
-        broker="mqtts://127.0.0.1:8883",
-        district=district,
-        devices=3,
-        unknown_devices=1,
-        readings_per_s=10.5,
-        last_message=now,
-        spooled=0,
-        undetected=0,
-        quarantined=0,
-        store_ok=True,
-        alarms_ok=True,
-        detectors_off=[],
-        refused={"E_NAN": 2},
-        receipts=7,
-        store_s=0.02,
-    )
+def beat(district: str) -> Status:
+    return well(datetime.now(UTC), district=district, unknown_devices=1, refused={"E_NAN": 2}, receipts=7, store_s=0.02)
 
 
 @pytest.fixture
 def spools(tmp_path: Path) -> Iterator[dict[str, Spool]]:
     made = {name: Spool(tmp_path / f"{name}.sqlite") for name in ("hewan", "nanshan")}
     for name, spool in made.items():
-        spool.beat(well(name))
+        spool.beat(beat(name))
     yield made
     for spool in made.values():
         spool.close()
@@ -170,7 +150,7 @@ def test_the_signal_goes_out_while_all_is_well(outside: Outside, heartbeats: Hea
     ],
 )
 def test_the_signal_stops_when_one_district_is_ill(outside: Outside, heartbeats: Heartbeats, spools, found, why: str):
-    spools["nanshan"].beat(msgspec.structs.replace(well("nanshan"), **found))
+    spools["nanshan"].beat(msgspec.structs.replace(beat("nanshan"), **found))
     with capture_logs() as logs:
         assert not DeadMan(outside.url, 60, heartbeats).step()
     assert outside.paths == []
@@ -232,7 +212,7 @@ def test_a_district_that_another_machine_works_is_no_matter_of_this_one(
     spools["hewan"].commit(Group(states={SPOOL_ID: b"here"}))
     old = datetime.now(UTC) - timedelta(hours=1)
     spools["nanshan"].commit(Group(states={SPOOL_ID: b"here-too"}))
-    spools["nanshan"].beat(msgspec.structs.replace(well("nanshan"), beat=old))
+    spools["nanshan"].beat(msgspec.structs.replace(beat("nanshan"), beat=old))
     engine = connect(f"sqlite:///{tmp_path / 'operations.sqlite'}")
     here = Leases(engine, "w1", host="this", clock=SystemClock())
     there = Leases(engine, "w2", host="that", clock=SystemClock())

@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ingest.status import Status
 from ingest.watch.monitor import DEVICE_AFTER_S, DEVICE_SETTLE_S, LATE_WITHIN_S, REFUSED_WITHIN_S, SCALES, Monitor
 from sensors.alarm import Alarm
 from sensors.alarm_log import AlarmLog
@@ -22,28 +21,10 @@ from sensors.sentence import sentence
 from twin.errors import UnavailableError
 
 from .conftest import pressure_device
+from .well import well
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-WELL = Status(
-    beat=NOON,
-    city_time=NOON,
-    recording=False,
-    connected=True,
-    broker="mqtt://127.0.0.1:1883",
-    district="hewan",
-    devices=3,
-    unknown_devices=0,
-    readings_per_s=10.0,
-    last_message=NOON,
-    spooled=0,
-    undetected=0,
-    quarantined=0,
-    store_ok=True,
-    alarms_ok=True,
-    detectors_off=[],
-    disk_free=10**12,
-    disk_size=10**12,
-)
+WELL = well(NOON, disk_free=10**12, disk_size=10**12)
 
 
 @dataclass
