@@ -52,6 +52,13 @@ COMPANY_S = 0.03
 _READING_BYTES = 22  # series, time, value, quality, history
 
 
+class Given(NamedTuple):
+    """Batches up to `through` that a store has answered for, `stored` of their readings new, and no ledger has."""
+
+    through: int = 0
+    stored: int = 0
+
+
 class Reader(StrEnum):
     """Who follows the spool."""
 
@@ -204,18 +211,40 @@ class Spool:
         """Return the id of the last batch that `reader` is past."""
         return self._counters()[f"cursor_{reader}"]
 
-    def stored(self, through: int, stored: int, duplicates: int, refused: Sequence[Quarantined] = ()) -> None:
-        """Note what became of the batches up to `through` in the store; `refused` are those it does not take."""
+    def stored(
+        self,
+        through: int,
+        stored: int,
+        duplicates: int,
+        refused: Sequence[Quarantined] = (),
+        given: Given | None = None,
+    ) -> None:
+        """Note what became of the batches up to `through` in the store; `refused` are those it does not take.
+
+        `given` is what the store has answered for beyond them.
+        """
         with self._transaction(self._moving) as connection:
             quarantined = quarantine.add(connection, refused)
+            if given is not None:
+                _keep(connection, "given", msgspec.json.encode(given))
             _count(connection, stored=stored, duplicates=duplicates, quarantined=quarantined)
             _move(connection, Reader.STORED, "spooled", through)
         self._forget()
 
+    def give(self, given: Given) -> None:
+        """Note what the store has answered for and no audit has found yet."""
+        with self._transaction(self._moving) as connection:
+            _keep(connection, "given", msgspec.json.encode(given))
+
+    def given(self) -> Given:
+        """Return what the last `give` or `stored` noted."""
+        state = self.state("given")
+        return Given() if state is None else msgspec.json.decode(state, type=Given)
+
     def detected(self, through: int, state: bytes) -> None:
         """Note that detection is past the batches up to `through`, and the state that it was in then."""
         with self._transaction(self._moving) as connection:
-            connection.execute("INSERT OR REPLACE INTO states VALUES ('detection', ?)", (state,))
+            _keep(connection, "detection", state)
             _move(connection, Reader.DETECTED, "undetected", through)
         self._forget()
 
@@ -228,7 +257,7 @@ class Spool:
     def keep(self, name: str, state: bytes) -> None:
         """Put a state on disk under `name`, also when the disk is nearly full: who cannot begin empties nothing."""
         with self._transaction(self._durable) as connection:
-            connection.execute("INSERT OR REPLACE INTO states VALUES (?, ?)", (name, state))
+            _keep(connection, name, state)
 
     def detector_state(self) -> bytes | None:
         """Return the state of the last `detected`."""
@@ -398,6 +427,10 @@ def _add_batches(connection: sqlite3.Connection, batches: Iterable[Batch]) -> in
         row = (batch.now, len(batch), pack(batch))
         newest = connection.execute("INSERT INTO batches (now, readings, columns) VALUES (?, ?, ?)", row).lastrowid or 0
     return newest
+
+
+def _keep(connection: sqlite3.Connection, name: str, state: bytes) -> None:
+    connection.execute("INSERT OR REPLACE INTO states VALUES (?, ?)", (name, state))
 
 
 def _count(connection: sqlite3.Connection, **changes: int) -> None:

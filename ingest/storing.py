@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from ingest.read_back import MOST_WAITING, ReadBack
-from ingest.spool import Quarantined, Reader, Spool
+from ingest.spool import Given, Quarantined, Reader, Spool
 from ingest.store import Audited, ReadingStore, Rejected, Written
 from sensors.clock import Clock, to_ms
 from sensors.reading import Batch
@@ -52,6 +52,9 @@ class StoreForwarder:
         self._read_back = ReadBack(store) if isinstance(store, Audited) else None
         self._ahead = spool.cursor(Reader.STORED)
         self._settled: deque[tuple[int, Batch, Written, Sequence[Rejected]]] = deque()
+        self._entered = self._ahead
+        self._inherited = spool.given()
+        self._given = Given()
 
     @property
     def missing(self) -> int:
@@ -95,6 +98,8 @@ class StoreForwarder:
             self._settled.append((through, batch, written, written.rejected))
             self._settle()
         else:
+            self._given = Given(through, self._given.stored + written.stored)
+            self._spool.give(_noted(self._given, self._inherited))
             self._read_back.give(through, batch, written)
         return True
 
@@ -120,7 +125,17 @@ class StoreForwarder:
         lost = len(rejected) - len(written.rejected)  # refused by the audit, and counted as kept before
         stored = max(0, written.stored - lost)
         duplicates = written.duplicates - (lost - (written.stored - stored))
-        self._spool.stored(through, stored, duplicates, list(self._refused(batch, written, rejected)))
+        refused = list(self._refused(batch, written, rejected))
+        if self._read_back is None:
+            self._spool.stored(through, stored, duplicates, refused)
+            return
+        inherited, given = self._inherited, self._given._replace(stored=self._given.stored - written.stored)
+        # What a worker before this one had given the store comes again, and is found there: it is no duplicate.
+        known = min(inherited.stored, duplicates) if self._entered < inherited.through else 0
+        left = inherited.stored - known if through < inherited.through else 0
+        noted = _noted(given, inherited._replace(stored=left))
+        self._spool.stored(through, stored + known, duplicates - known, refused, noted)
+        self._entered, self._given, self._inherited = through, given, inherited._replace(stored=left)
 
     def _refused(self, batch: Batch, written: Written, rejected: Sequence[Rejected]) -> Iterator[Quarantined]:
         names = self._names() if rejected or len(written.conflicts) else {}
@@ -158,6 +173,11 @@ class StoreForwarder:
             except (UnavailableError, BusyError) as error:
                 logger.warning("readings_not_audited", error=str(error), readings=self._read_back.waiting)
                 return
+
+
+def _noted(own: Given, inherited: Given) -> Given:
+    """Return what a successor has to know of: what was given here, and before."""
+    return Given(max(own.through, inherited.through), own.stored + inherited.stored)
 
 
 __all__ = ["StoreForwarder"]

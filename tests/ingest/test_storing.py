@@ -134,6 +134,21 @@ def test_nothing_counts_before_it_has_been_read_back(spool, hasty):
     assert spool.ledger() == Ledger(received=2, stored=2, duplicates=0, quarantined=0, spooled=0)
 
 
+def test_what_a_worker_had_given_when_it_died_counts_as_stored_by_the_next(spool, hasty):
+    hasty.settles_s = 3600.0
+    spooled(spool, (1, 0, 1.0), (1, 1000, 2.0), (1, 0, 1.0))
+    forwarder(spool, hasty).step()
+    spooled(spool, (2, 0, 1.0))
+    died = forwarder(spool, hasty)  # the second to be given the first batch, and to die of it
+    died.step()
+    hasty.settles_s = 0.0
+    storing = forwarder(spool, hasty)
+    spooled(spool, (2, 0, 1.0), (3, 0, 1.0))
+    wait_until(lambda: storing.step() is False and not spool.ledger().spooled)
+    assert spool.ledger() == Ledger(6, stored=4, duplicates=2, quarantined=0, spooled=0)
+    assert spool.given().stored == 0
+
+
 def test_what_is_missing_is_written_again_and_told_until_it_is_there(hasty):
     clock = Time()
     audit = ReadBack(hasty, clock)
