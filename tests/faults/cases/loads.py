@@ -15,8 +15,12 @@ from .stores import DESIGN_RATE
 
 @case(14, "one device at 1,000 times its rate")
 def one_device_floods(setting: Setting, report: Report) -> None:
-    """Only it is throttled; what is over goes to quarantine, and its receipt says so."""
-    quiet, seconds = ["Q-1", "Q-2", "Q-3", "Q-4"], 5 if setting.short else 20
+    """Only it is throttled; what is over goes to quarantine, and its receipt says so.
+
+    For 12 s: later it would have filled its share of the quarantine (ingest.rate.REFUSED), and what is then over is
+    neither kept nor receipted, so that it would go on sending that for minutes.
+    """
+    quiet, seconds = ["Q-1", "Q-2", "Q-3", "Q-4"], 5 if setting.short else 12
     with setting.city(settings={"ingest": {"rate_factor": 20.0}}) as city:
         city.register(["L-1", *quiet], interval_s=1.0)
         field = Fleet(city)
