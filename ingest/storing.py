@@ -98,9 +98,9 @@ class StoreForwarder:
             self._settled.append((through, batch, written, written.rejected))
             self._settle()
         else:
-            self._given = Given(through, self._given.stored + written.stored)
-            self._spool.give(_noted(self._given, self._inherited))
             self._read_back.give(through, batch, written)
+            self._given = Given(through, self._given.stored + written.stored)
+            self._spool.give(_noted(self._given, self._inherited))  # last: a full disk may refuse it
         return True
 
     @property

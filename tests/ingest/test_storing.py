@@ -299,14 +299,18 @@ def test_what_a_full_disk_keeps_from_being_entered_is_entered_before_what_comes_
 ):
     store = hasty if audited else SqliteStore(f"sqlite:{tmp_path / 'plain.sqlite'}")
     forward = forwarder(spool, store)
-    enter, full = spool.stored, [True]
+    full = [True]
 
-    def stored(*given) -> None:
-        if full[0]:
-            raise UnavailableError("database or disk is full")
-        enter(*given)
+    def unless_full(enter):
+        def entered(*given) -> None:
+            if full[0]:
+                raise UnavailableError("database or disk is full")
+            enter(*given)
 
-    monkeypatch.setattr(spool, "stored", stored)
+        return entered
+
+    monkeypatch.setattr(spool, "stored", unless_full(spool.stored))
+    monkeypatch.setattr(spool, "give", unless_full(spool.give))
     spool.commit(Group(received=2, batches=[readings((1, 0, 1.0), (1, 1000, 2.0))]))
     with pytest.raises(UnavailableError):
         [forward.step() for _ in range(3)]  # an audited store's readings are entered with the step after
