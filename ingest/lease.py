@@ -97,6 +97,7 @@ class Leaseholder:
         self._locked_s: dict[str, float] = {}
         self._spool_ids: dict[str, str] = {}
         self._failure: Exception | None = None
+        self._untold: dict[str, Exception] = {}
         self._outage = Outage("leases", worker=leases.worker)
 
     @property
@@ -140,7 +141,9 @@ class Leaseholder:
             return
         self._share()
         if self._failure is not None and not self._duties:
+            self._untold = {name: error for name, error in self._untold.items() if error is not self._failure}
             raise self._failure
+        self._tell()
         self._drain()
 
     def _bury(self) -> None:
@@ -324,7 +327,13 @@ class Leaseholder:
         """Leave a district alone for a while; what is wrong with it ends the process where that is left with none."""
         self._failure = error
         self._not_before_s[district] = time.monotonic() + AGAIN_S
-        logger.error("district_not_worked", district=district, error=str(error), again_s=AGAIN_S)
+        self._untold[district] = error
+
+    def _tell(self) -> None:
+        """Log which districts are left alone; the failure that ends the process is told by whoever runs it."""
+        for district, error in self._untold.items():
+            logger.error("district_not_worked", district=district, error=str(error), again_s=AGAIN_S)
+        self._untold = {}
 
     def _go(self) -> None:
         """End all work; what is held is renewed until it has ended."""
@@ -340,6 +349,7 @@ class Leaseholder:
         except (UnavailableError, BusyError) as error:
             self._outage.note(error)
         self._reap()
+        self._tell()
 
     def _renew_to_the_end(self) -> None:
         held = {duty.district: duty.epoch for duty in self._duties.values() if duty.epoch is not None and not duty.over}

@@ -127,7 +127,9 @@ def _points(
     left_out: dict[str, str] = {}
     for sent in (name for name in seen if name not in told):
         quantity = _quantity(sent, seen[sent].unit)
-        if quantity is None:
+        if not sent:
+            left_out[sent] = "has no name"
+        elif quantity is None:
             left_out[sent] = "no quantity is told by its name and unit"
         elif addressed:
             name = _free_name(sent, quantity, points)

@@ -2,7 +2,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sensors.adoption import DEFAULT_INTERVAL, propose
@@ -123,6 +123,7 @@ names = st.one_of(st.text(max_size=80), st.sampled_from(["pressure", "flow", "CH
 unit_symbols = st.one_of(st.none(), st.text(max_size=10), st.sampled_from(["MPa", "m", "m3/h", "%LEL", ""]))
 
 
+@example(name="hj212/8888", sent={"": "m3/h", "flow": None}, birth="")
 @given(
     st.sampled_from(["XX-1", "hj212/8888", "spBv1.0/a/b c"]),
     st.dictionaries(names, unit_symbols, max_size=8),
