@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from dashboards.settings import LogSettings
+from dashboards.setting_sections import LogSettings
 from dashboards.terminal import harmless
 from twin.errors import without_secrets
 

@@ -82,16 +82,15 @@ def _topic(settings: Settings, device: str, district: str | None, system: System
     from ingest.topic import Channel, Topic
     from sensors.device import NAME, DeviceId
 
-    registry = registry_of(settings) if system is None else None  # a question makes none
-    if registry is not None:
-        try:
-            known = registry.get(device)
-        except UnknownError:
-            pass  # a vendor's bench has no registry: said below
-        else:
-            return Topic(district or known.district, known.system, known.id, Channel.DATA)
     if system is None:
-        raise InputError("is in no registry here", where=device, expected="its system by --system")
+        registry = registry_of(settings)  # None on a vendor's bench: a question makes none
+        try:
+            known = None if registry is None else registry.get(device)
+        except UnknownError:
+            known = None
+        if known is None:
+            raise InputError("is in no registry here", where=device, expected="its system by --system")
+        return Topic(district or known.district, known.system, known.id, Channel.DATA)
     for what, name in (("device", device), ("district", district or settings.city.district)):
         if not NAME.fullmatch(name):
             raise InputError(f"{name!r} is no {what} name", where="command line", expected=NAME.pattern)

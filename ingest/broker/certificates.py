@@ -199,9 +199,13 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
 
 def _general_name(name: str) -> x509.GeneralName:
     try:
-        return x509.IPAddress(ipaddress.ip_address(name))
+        address = ipaddress.ip_address(name)
     except ValueError:
-        pass  # no address: a host name then
+        return _host_name(name)
+    return x509.IPAddress(address)
+
+
+def _host_name(name: str) -> x509.DNSName:
     try:
         return x509.DNSName(name)
     except ValueError:

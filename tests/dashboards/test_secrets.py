@@ -11,7 +11,8 @@ import pytest
 import structlog
 
 from dashboards import logs
-from dashboards.settings import LogSettings, in_force, load
+from dashboards.setting_sections import LogSettings
+from dashboards.settings import in_force, load
 from sensors.operations import connect
 from twin.errors import ChengmaiError, SettingsError, UnavailableError
 
