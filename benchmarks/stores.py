@@ -33,7 +33,8 @@ import urllib3
 
 sys.path.remove(str(Path(__file__).resolve().parent))  # where this file would be found in place of the package
 
-from ingest.spool import Group, Spool
+from ingest.group import Group
+from ingest.spool import Spool
 from ingest.store import Retention, open_store
 from ingest.store.lines import lines
 from ingest.storing import StoreForwarder

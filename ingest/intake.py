@@ -12,13 +12,14 @@ import structlog
 
 from ingest.admission import Admission, Columns
 from ingest.arrival import Arrival, Identity, topic_of
+from ingest.group import Group
 from ingest.mqtt.inbox import Delivery
 from ingest.payload import WHOLE, Count, Decoder, Format, Measurement, Message, Refusal, check_size
 from ingest.rate import UNKNOWN_PER_S, Kind, Rates
 from ingest.readmission import Readmission
 from ingest.receipt import Receipts
 from ingest.sequence import Memory, Ranges
-from ingest.spool import Group, Spool
+from ingest.spool import Spool
 from ingest.topic import Channel, Topic
 from ingest.watch.traffic import Traffic
 from sensors.clock import Clock, ManualClock, from_ms, to_ms

@@ -10,9 +10,10 @@ import msgspec
 
 from ingest.admission import Admission, Columns
 from ingest.arrival import Arrival, topic_of
+from ingest.group import Group
 from ingest.payload import WHOLE, Count, Decoder, Format, Message, Refusal
 from ingest.payload.formats import SPARKPLUG_PREFIX
-from ingest.spool import Group, Quarantined
+from ingest.spool import Quarantined
 from ingest.topic import PREFIX
 from sensors.reading import Quality
 from twin.errors import RefusedError

@@ -10,10 +10,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +20,7 @@ import msgspec
 import structlog
 
 from ingest import quarantine
+from ingest.group import Group
 from ingest.ledger import Ledger
 from ingest.quarantine import Quarantined
 from ingest.sequence import Ranges
@@ -49,8 +48,6 @@ _WAITING = {"spooled": "cursor_stored", "undetected": "cursor_detected"}
 COMPANY_S = 0.03
 """How long what is new in the spool waits for company, when its reader has caught up."""
 
-_READING_BYTES = 22  # series, time, value, quality, history
-
 
 class Given(NamedTuple):
     """Batches up to `through` that a store has answered for, `stored` of their readings new, and no ledger has."""
@@ -71,34 +68,6 @@ class Spooled(NamedTuple):
 
     id: int
     batch: Batch
-
-
-@dataclass(slots=True)
-class Group:
-    """What one transaction takes in; counts are in readings. `seen` and `forgotten` are by device and boot.
-
-    `dropped` were not taken in, nor receipted: their sender has filled its share of the quarantine. `blamed` counts
-    the readings refused of devices in the registry, by code and device; it is for the monitor, and not kept.
-    `states` is what decoders have to remember, by name; `released` are quarantine rows that are taken in again here.
-    """
-
-    received: int = 0
-    duplicates: int = 0
-    dropped: int = 0
-    blamed: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
-    batches: list[Batch] = field(default_factory=list[Batch])
-    quarantine: list[Quarantined] = field(default_factory=list[Quarantined])
-    seen: Mapping[tuple[str, int], Ranges] = field(default_factory=dict[tuple[str, int], Ranges])
-    forgotten: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
-    states: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    released: list[int] = field(default_factory=list[int])
-
-    @property
-    def bytes(self) -> int:
-        """About how long it is on disk: readings, refused messages, and what decoders remember."""
-        readings = sum(len(batch) for batch in self.batches)
-        refused = sum(len(one.payload) + len(one.topic) + len(one.reason) for one in self.quarantine)
-        return _READING_BYTES * readings + refused + sum(len(state) for state in self.states.values())
 
 
 @contextmanager
@@ -456,4 +425,4 @@ def _move(connection: sqlite3.Connection, reader: Reader, waiting: str, through:
     connection.execute("UPDATE counters SET value = ? WHERE name = ?", (through, f"cursor_{reader}"))
 
 
-__all__ = ["Group", "Quarantined", "Reader", "Spool", "Spooled", "owned"]
+__all__ = ["Quarantined", "Reader", "Spool", "Spooled", "owned"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.spool import Group
+from ingest.group import Group
 
 MAX_DEVICES = 1000
 MAX_SAMPLES = 50_000

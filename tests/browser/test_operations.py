@@ -16,8 +16,8 @@ from playwright.sync_api import Page, expect
 from dashboards.commands.ingest import worker_of
 from dashboards.settings import clock_of, load
 from ingest.broker.embedded import EmbeddedBroker
+from ingest.group import Group
 from ingest.mqtt.connection import Address, Connection
-from ingest.spool import Group
 from sensors.detection import Detection, DetectionKind
 from sensors.ingest_alarm import IngestRule, ingest_subject
 from twin.city import City

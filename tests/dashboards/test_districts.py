@@ -11,7 +11,8 @@ import pytest
 from dashboards.commands.ingest import address_of
 from dashboards.districts import Districts
 from dashboards.settings import load
-from ingest.spool import Group, Spool
+from ingest.group import Group
+from ingest.spool import Spool
 from ingest.store.sqlite import SqliteStore
 from sensors.clock import SystemClock, to_ms
 from sensors.device import Device, DeviceId, Point

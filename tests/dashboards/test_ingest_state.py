@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from dashboards.ingest_state import ingest_state
-from ingest.spool import Group, Spool
+from ingest.group import Group
+from ingest.spool import Spool
 from ingest.status import Status
 from ingest.store.checks import readings
 from ingest.watch.heartbeats import Heartbeats

@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 
 from dashboards.cli import app
 from dashboards.settings import load
-from ingest.spool import Group, Quarantined, Spool
+from ingest.group import Group
+from ingest.spool import Quarantined, Spool
 from ingest.store.checks import readings
 from sensors.operations import connect
 from sensors.trail import AuditTrail

@@ -9,7 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from ingest.detecting import DetectionForwarder
-from ingest.spool import Group, Spool
+from ingest.group import Group
+from ingest.spool import Spool
 from sensors.alarm import Condition
 from sensors.alarm_log import AlarmLog
 from sensors.clock import ManualClock, from_ms

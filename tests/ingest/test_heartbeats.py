@@ -15,8 +15,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from ingest.group import Group
 from ingest.lease import SPOOL_ID
-from ingest.spool import Group, Quarantined, Spool
+from ingest.spool import Quarantined, Spool
 from ingest.status import Status
 from ingest.store.checks import readings
 from ingest.watch.dead_man import DeadMan

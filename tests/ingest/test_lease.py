@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import Engine, create_engine
 
 from ingest import lease, spool_file
+from ingest.group import Group
 from ingest.lease import Leaseholder
-from ingest.spool import Group, Reader, Spool, owned
+from ingest.spool import Reader, Spool, owned
 from sensors.leases import TTL_S, Leases
 from sensors.operations import connect
 from sensors.reading import Batch

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.group import Group
 from ingest.ledger import Ledger
 from ingest.sequence import MAX_RANGES, Memory, Ranges
-from ingest.spool import Group, Quarantined, Reader, Spool
+from ingest.spool import Quarantined, Reader, Spool
 from ingest.store.checks import START, readings
 from ingest.store.sqlite import SqliteStore
 from ingest.storing import StoreForwarder

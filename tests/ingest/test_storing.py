@@ -10,9 +10,10 @@ import time
 import numpy as np
 import pytest
 
+from ingest.group import Group
 from ingest.ledger import Ledger
 from ingest.read_back import PATIENCE_S, REFUSALS, ReadBack
-from ingest.spool import Group, Spool
+from ingest.spool import Spool
 from ingest.store import Retention, Written
 from ingest.store.checks import START, readings
 from ingest.store.influx import InfluxStore

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest.spool import Group, Quarantined, Spool
+from ingest.group import Group
+from ingest.spool import Quarantined, Spool
 from ingest.store.checks import START, readings
 from ingest.watch.auditing import LedgerAudit
 from ingest.watch.traffic import MAX_DEVICES, Traffic
