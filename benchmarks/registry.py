@@ -41,6 +41,7 @@ from sensors import limits as detection_limits
 from sensors.alarm_log import AlarmLog
 from sensors.clock import SystemClock
 from sensors.detection.pipeline import Pipeline
+from sensors.detection.scope import Scope
 from sensors.operations import connect
 from sensors.registry import Registry
 
@@ -54,7 +55,7 @@ def worker(district):
     return Worker(
         address=Address("127.0.0.1", 1), district=district, spool=Spool(folder / f"{district}.sqlite"),
         store=open_store(f"sqlite:{folder / 'readings.sqlite'}"), registry=Registry(engine),
-        pipeline=lambda devices: Pipeline.build(devices if detection else (), limits),
+        pipeline=lambda devices: Pipeline.build(Scope(devices if detection else (), limits)),
         alarms=AlarmLog(engine, SystemClock()), clock=SystemClock(),
     )
 empty = worker("nobody")  # whatever is imported and opened is not of the devices

@@ -118,8 +118,9 @@ def _compile_detectors(devices: list[Device], at: datetime) -> None:
     """Let numba compile and keep the detectors' kernels, so that the first alarm does not wait for them."""
     from sensors import limits  # noqa: PLC0415
     from sensors.detection.pipeline import Pipeline  # noqa: PLC0415
+    from sensors.detection.scope import Scope  # noqa: PLC0415
 
-    pipeline = Pipeline.build(devices, limits.load(None))
+    pipeline = Pipeline.build(Scope(devices, limits.load(None)))
     series = np.array([point.series for device in devices for point in device.points], np.int32)
     none, good = np.zeros(len(series)), np.full(len(series), Quality.GOOD, np.uint8)
     for second in (0, 5):

@@ -24,6 +24,7 @@ from sensors.alarm_log import AlarmLog
 from sensors.clock import Clock
 from sensors.command_log import CommandLog
 from sensors.detection.pipeline import Pipeline
+from sensors.detection.scope import Scope
 from sensors.device import Device
 from sensors.presence import Presence
 from sensors.quality import GrossRange
@@ -76,7 +77,7 @@ class Districts:
         return Drain(spool, StoreForwarder(spool, self._store(), self._clock, check=check, names=lambda: names))
 
     def _pipeline(self, devices: Sequence[Device]) -> Pipeline:
-        return Pipeline.build(devices, self._detection_limits, self._settings.detection.disabled)
+        return Pipeline.build(Scope(devices, self._detection_limits), self._settings.detection.disabled)
 
     def _store(self) -> ReadingStore:
         days = self._settings.store

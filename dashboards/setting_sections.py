@@ -122,6 +122,10 @@ class DetectionSettings(_Section):
         default=None, description="limits of the city (TOML); the packaged defaults if not given"
     )
     disabled: list[str] = Field(default_factory=list[str], description="names of detectors that are switched off")
+    hydraulics: list[Path] = Field(
+        default_factory=list[Path],
+        description="EPANET input files of the water networks, called as they were when loaded into the city",
+    )
 
 
 class WebSettings(_Section):

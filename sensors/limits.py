@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
@@ -127,6 +127,49 @@ class Calendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return timedelta(hours=self.utc_offset_h)
 
 
+class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A number that a detector works with, in `unit` (of `UNITS`), with where it comes from."""
+
+    value: float
+    unit: str
+    source: str
+    verified: bool
+
+    @property
+    def si(self) -> float:
+        """The number in SI."""
+        return self.value * UNITS[self.unit]
+
+
+UNITS: Mapping[str, float] = {
+    "1": 1.0,
+    "%": 0.01,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86_400.0,
+    "m": 1.0,
+    "m2": 1.0,
+    "mm": 1e-3,
+    "mm/h": 1e-3 / 3600,
+    "m3/h": 1 / 3600,
+    "L/s": 1e-3,
+    "Pa": 1.0,
+    "kPa": 1e3,
+    "MPa": 1e6,
+    "K": 1.0,
+    "%LEL": 0.01,
+    "%vol": 0.01,
+    "mg/m3": 1e-6,
+    "uS/cm": 1e-4,
+    "V": 1.0,
+}
+"""What a `Number` may be in, and what one of it is in SI; differences only, so that K serves for degrees."""
+
+Numbers: TypeAlias = Mapping[str, Mapping[str, Number]]
+"""Of each layer, by name."""
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     silence: Silence
     calendar: Calendar
@@ -134,6 +177,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flat_line: tuple[FlatLineRow, ...] = ()
     rate_of_change: tuple[RateRow, ...] = ()
     seasonal: tuple[SeasonalRow, ...] = ()
+    number: dict[str, dict[str, Number]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +190,19 @@ class Limits:
     rate_of_change: tuple[RateRow, ...]
     seasonal: tuple[SeasonalRow, ...]
     calendar: Calendar
+    numbers: Numbers = field(default_factory=dict[str, Mapping[str, Number]])
+
+    def number(self, layer: str, name: str) -> float:
+        """Return the number that `layer` works with under `name`, SI: the city's own, or the packaged one.
+
+        >>> load().number("leak", "no such")
+        Traceback (most recent call last):
+        twin.errors.SettingsError: E_SETTING limits.toml: number.leak.no such: is missing
+        """
+        found = self.numbers.get(layer, {}).get(name)
+        if found is None:
+            raise SettingsError("is missing", where=f"limits.toml: number.{layer}.{name}")
+        return found.si
 
     def limits_of(self, quantity: str, system: System) -> list[LimitRow]:
         """Return the safety limits that hold for `quantity` in `system`."""
@@ -181,10 +238,15 @@ def load(path: Path | None = None) -> Limits:
     >>> [row.rule for row in load().limits_of("combustible_gas", System.GAS)]
     ['combustible_gas_high']
     """
-    if path is None:
-        where, text = "limits.toml (packaged)", (resources.files("sensors") / "limits.toml").read_text("utf-8")
-    else:
-        where, text = str(path), _text(path)
+    packaged = _read((resources.files("sensors") / "limits.toml").read_text("utf-8"), "limits.toml (packaged)")
+    read = packaged if path is None else _read(_text(path), str(path))
+    if path is not None:
+        _check_numbers(read.number, packaged.number, str(path))
+    numbers = {layer: {**rows, **read.number.get(layer, {})} for layer, rows in packaged.number.items()}
+    return Limits(read.limit, read.silence, read.flat_line, read.rate_of_change, read.seasonal, read.calendar, numbers)
+
+
+def _read(text: str, where: str) -> _File:
     try:
         read = msgspec.convert(tomllib.loads(text), _File, strict=False)
     except tomllib.TOMLDecodeError as error:
@@ -193,7 +255,7 @@ def load(path: Path | None = None) -> Limits:
         what, _, place = str(error).partition(" - at ")
         raise SettingsError(what, where=f"{where}: {place.strip('`$.') or 'top'}") from None
     _check(read, where)
-    return Limits(read.limit, read.silence, read.flat_line, read.rate_of_change, read.seasonal, read.calendar)
+    return read
 
 
 def _text(path: Path) -> str:
@@ -223,10 +285,45 @@ def _check(read: _File, where: str) -> None:
                 raise SettingsError("stands twice", where=place, expected="each rule, or quantity and system, once")
             seen.add(key)
             _check_row(row, place)
+    for layer, numbers in read.number.items():
+        for name, number in numbers.items():
+            place = f"{where}: number.{layer}.{name}"
+            if number.unit not in UNITS:
+                raise SettingsError(f"{number.unit!r} is no unit of a number", where=place, expected=", ".join(UNITS))
+            if not math.isfinite(number.value):
+                raise SettingsError(f"is {number.value}", where=place, expected="a number")
     if not 0 < read.silence.intervals < math.inf or not 0 <= read.silence.grace_s < math.inf:
         raise SettingsError("is not positive", where=f"{where}: silence", expected="intervals > 0, grace_s >= 0")
     if not abs(read.calendar.utc_offset_h) <= _FURTHEST_H:
         raise SettingsError("is no offset", where=f"{where}: calendar", expected=f"at most {_FURTHEST_H} hours")
+
+
+def _check_numbers(given: Numbers, known: Numbers, where: str) -> None:
+    """Refuse numbers that no layer works with (a misspelt name would change nothing), or in units of another kind."""
+    for layer, numbers in given.items():
+        for name, number in numbers.items():
+            place = f"{where}: number.{layer}.{name}"
+            if name not in known.get(layer, {}):
+                raise SettingsError(
+                    "no layer works with this", where=place, expected=", ".join(known.get(layer, known))
+                )
+            wanted = known[layer][name].unit
+            if number.unit not in _alike(wanted):
+                raise SettingsError(f"is in {number.unit}", where=place, expected=wanted)
+
+
+_ALIKE: Sequence[frozenset[str]] = (
+    frozenset({"1", "%"}),
+    frozenset({"s", "min", "h", "d"}),
+    frozenset({"m", "mm"}),
+    frozenset({"m3/h", "L/s"}),
+    frozenset({"Pa", "kPa", "MPa"}),
+)
+"""Units that may stand for one another in `UNITS`; any other stands for itself only."""
+
+
+def _alike(unit: str) -> frozenset[str]:
+    return next((units for units in _ALIKE if unit in units), frozenset({unit}))
 
 
 def _check_row(row: _Row, place: str) -> None:

@@ -26,7 +26,8 @@ class Batch:
 
     `series` (n, int32) are the registry's series numbers; `time` (n, int64) milliseconds since 1970 UTC by the
     device's clock; `value` (n, float64) in SI; `quality` (n, uint8) QARTOD flags; `history` (n, bool) marks buffered
-    or backfilled readings, which raise no live alarm. `now` is the city's time in milliseconds when the batch was
+    or backfilled readings, which raise no live alarm. `flags` (n, uint32) are the quality tests that a reading did not
+    pass (`sensors.quality.Test`), None before any test. `now` is the city's time in milliseconds when the batch was
     handed over: an empty batch is how time passes for a detector of silence.
     """
 
@@ -36,6 +37,7 @@ class Batch:
     quality: NDArray[np.uint8]
     history: NDArray[np.bool_]
     now: int
+    flags: NDArray[np.uint32] | None = None
 
     def __len__(self) -> int:
         return len(self.series)
@@ -49,6 +51,7 @@ class Batch:
             self.quality[index],
             self.history[index],
             self.now,
+            None if self.flags is None else self.flags[index],
         )
 
     @staticmethod

@@ -50,7 +50,7 @@ def sentence(alarm: Alarm, language: Language = "zh") -> str:
     return _zh(alarm) if language == "zh" else _en(alarm)
 
 
-def _zh(alarm: Alarm) -> str:
+def _zh(alarm: Alarm) -> str:  # noqa: PLR0911  # a sentence a kind
     where = f"{_subject(alarm)}（{_asset(alarm)}）" if alarm.asset else _subject(alarm)
     what = CATALOGUE[alarm.quantity].zh if alarm.quantity in CATALOGUE else ""
     value, limit = _shown(alarm, alarm.value), _shown(alarm, alarm.limit)
@@ -71,9 +71,12 @@ def _zh(alarm: Alarm) -> str:
             return f"{said}，较往常同一时段{verb}{_instead_zh(alarm)}。"
         case DetectionKind.INGEST:
             return said_zh(where, alarm.rule, alarm.value)
+        case _:
+            pass
+    return f"{said}（{alarm.rule}）。"
 
 
-def _en(alarm: Alarm) -> str:
+def _en(alarm: Alarm) -> str:  # noqa: PLR0911  # a sentence a kind
     where = f"{_subject(alarm)} ({_asset(alarm)})" if alarm.asset else _subject(alarm)
     what = CATALOGUE[alarm.quantity].en if alarm.quantity in CATALOGUE else "value"
     value, limit = _shown(alarm, alarm.value), _shown(alarm, alarm.limit)
@@ -94,6 +97,9 @@ def _en(alarm: Alarm) -> str:
             return f"{said}, {side} for this time of day{_instead_en(alarm)}."
         case DetectionKind.INGEST:
             return said_en(where, alarm.rule, alarm.value)
+        case _:
+            pass
+    return f"{said} ({alarm.rule})."
 
 
 def _instead_zh(alarm: Alarm) -> str:

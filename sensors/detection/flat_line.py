@@ -6,7 +6,7 @@ demand) is allowed twice the run it has shown three times before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numba
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Key
 from sensors.detection.events import detection, note, room
+from sensors.detection.scope import Scope
 from sensors.detection.series import FAIL, SeriesTable, columns, gap_ms, pack, rows_of, take_over
 from sensors.detection.usual import remember
-from sensors.device import Device
-from sensors.limits import LEVELS, FlatLineRow, Limits
+from sensors.limits import LEVELS, FlatLineRow
 from sensors.quantity import scale
 from sensors.reading import Batch
 
@@ -47,10 +47,10 @@ class FlatLineDetector:
             self._rules[1 + kind] = (True, tolerance, row.readings, duration, row.zero_is_normal, gap)
 
     @classmethod
-    def build(cls, devices: Sequence[Device], limits: Limits) -> FlatLineDetector:
-        """Watch the points of `devices` whose quantity has a row in `limits.flat_line`."""
-        series = SeriesTable(devices)
-        return cls(series, rows_of(limits.flat_line, series.kinds))
+    def build(cls, scope: Scope) -> FlatLineDetector:
+        """Watch the points of `scope.devices` whose quantity has a row in `scope.limits.flat_line`."""
+        series = SeriesTable(scope.devices)
+        return cls(series, rows_of(scope.limits.flat_line, series.kinds))
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which series stand still, and which move again."""

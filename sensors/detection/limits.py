@@ -7,7 +7,7 @@ instead of raising a second. Alarm deadband and delays: ISA-18.2, clause 10.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numba
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Key, Subject
 from sensors.detection.events import note, room
+from sensors.detection.scope import Scope
 from sensors.detection.series import FAIL, SeriesTable, columns, pack, unpack
-from sensors.device import Device, Point
+from sensors.device import Point
 from sensors.limits import LimitRow, Limits
 from sensors.reading import Batch
 
@@ -66,9 +67,9 @@ class LimitDetector:
         self._state["rule"] = np.array([zlib.crc32(row.rule.encode()) for row in self._rows], np.uint32)[self._rule]
 
     @classmethod
-    def build(cls, devices: Sequence[Device], limits: Limits) -> LimitDetector:
-        """Watch every point of `devices` that a limit holds for."""
-        return cls(SeriesTable(devices), limits)
+    def build(cls, scope: Scope) -> LimitDetector:
+        """Watch every point of `scope.devices` that a limit holds for."""
+        return cls(SeriesTable(scope.devices), scope.limits)
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which limits were passed, and which are kept again."""

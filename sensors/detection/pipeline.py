@@ -1,13 +1,14 @@
 """The pipeline: quality first, then every detector, each found as an entry point of ``chengmai.detectors``.
 
-An entry point names a class with a class method ``build(devices, limits) -> Detector``; a third party's package adds
+An entry point names a class with a class method ``build(scope: Scope) -> Detector``; a third party's package adds
 its own under the same group. Readings reach detectors with their quality flags, each detector sees all of them, and
 none sees another's output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import Protocol, cast
 
@@ -15,12 +16,11 @@ import msgspec
 import structlog
 
 from sensors.detection import Detection, Detector, Key
-from sensors.device import Device
+from sensors.detection.scope import Scope
 from sensors.device_table import DeviceTable
-from sensors.limits import Limits
 from sensors.quality import GrossRange
 from sensors.reading import Batch
-from twin.errors import InputError, SettingsError
+from twin.errors import InputError, SettingsError, UnavailableError
 
 GROUP = "chengmai.detectors"
 
@@ -30,8 +30,8 @@ logger = structlog.get_logger()
 class DetectorFactory(Protocol):
     """What an entry point of the group names."""
 
-    def build(self, devices: Sequence[Device], limits: Limits) -> Detector:
-        """Return a detector that watches `devices` by `limits`."""
+    def build(self, scope: Scope) -> Detector:
+        """Return a detector that watches the devices of `scope`; UnavailableError where it lacks what it works with."""
         ...
 
 
@@ -46,28 +46,37 @@ class Pipeline:
     `degraded` names the detectors that are switched off, each with the reason.
     """
 
-    def __init__(self, quality: GrossRange, detectors: dict[str, Detector]) -> None:
+    def __init__(self, quality: GrossRange, detectors: dict[str, Detector], degraded: dict[str, str]) -> None:
         self._quality = quality
         self._detectors = detectors
         self.standing: set[Key] = set()
-        self.degraded: dict[str, str] = {}
+        self.degraded = degraded
 
     @classmethod
-    def build(cls, devices: Sequence[Device], limits: Limits, disabled: Collection[str] = ()) -> Pipeline:
-        """Build every installed detector but those `disabled`; SettingsError where no detector is called so."""
+    def build(cls, scope: Scope, disabled: Collection[str] = ()) -> Pipeline:
+        """Build every installed detector but those `disabled`; SettingsError where no detector is called so.
+
+        One that lacks what it works with is off, and `degraded` says why.
+        """
         found = {point.name: point for point in entry_points(group=GROUP)}
         for name in disabled:
             if name not in found:
                 raise SettingsError(
                     f"no detector is called {name!r}", where="detection.disabled", expected=", ".join(sorted(found))
                 )
-        devices = DeviceTable.of(devices)  # one for all: what each detector would otherwise make of them for itself
-        detectors = {
-            name: cast("DetectorFactory", point.load()).build(devices, limits)
-            for name, point in sorted(found.items())
-            if name not in disabled
-        }
-        return cls(GrossRange(devices), detectors)
+        # one table for all: what each detector would otherwise make of the devices for itself
+        scope = replace(scope, devices=DeviceTable.of(scope.devices))
+        detectors: dict[str, Detector] = {}
+        degraded: dict[str, str] = {}
+        for name, point in sorted(found.items()):
+            if name in disabled:
+                continue
+            try:
+                detectors[name] = cast("DetectorFactory", point.load()).build(scope)
+            except UnavailableError as error:
+                logger.warning("detector_off", detector=name, reason=str(error))
+                degraded[name] = str(error)
+        return cls(GrossRange(scope.devices), detectors, degraded)
 
     def update(self, batch: Batch) -> list[Detection]:
         """Check the quality of a batch, hand it to every detector, and return what changed, by detector."""

@@ -7,7 +7,7 @@ quarter more than the third largest step it has made lately. Two readings in a r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numba
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Key
 from sensors.detection.events import detection, note, room
+from sensors.detection.scope import Scope
 from sensors.detection.series import FAIL, SeriesTable, columns, gap_ms, pack, rows_of, take_over
 from sensors.detection.usual import remember
-from sensors.device import Device
-from sensors.limits import LEVELS, Limits, RateRow
+from sensors.limits import LEVELS, RateRow
 from sensors.quantity import scale
 from sensors.reading import Batch
 
@@ -80,10 +80,10 @@ class RateOfChangeDetector:
             self._rules[1 + kind] = (True, least, row.share, rise, fall, rest, gap_ms(series.kinds[kind]))
 
     @classmethod
-    def build(cls, devices: Sequence[Device], limits: Limits) -> RateOfChangeDetector:
-        """Watch the points of `devices` whose quantity has a row in `limits.rate_of_change`."""
-        series = SeriesTable(devices)
-        return cls(series, rows_of(limits.rate_of_change, series.kinds))
+    def build(cls, scope: Scope) -> RateOfChangeDetector:
+        """Watch the points of `scope.devices` whose quantity has a row in `scope.limits.rate_of_change`."""
+        series = SeriesTable(scope.devices)
+        return cls(series, rows_of(scope.limits.rate_of_change, series.kinds))
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which series moved too fast, and which are settled again."""

@@ -9,17 +9,17 @@ only what lies far outside that day strange. Scored before learnt; learning rest
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Key
 from sensors.detection.events import detection, room
+from sensors.detection.scope import Scope
 from sensors.detection.seasonal_profile import DAY_TYPES, SLOTS, scan
 from sensors.detection.series import SeriesTable, columns, pack, rows_of, take_over
-from sensors.device import Device
-from sensors.limits import LEVELS, Calendar, Limits, SeasonalRow
+from sensors.limits import LEVELS, Calendar, SeasonalRow
 from sensors.quantity import scale
 from sensors.reading import Batch
 
@@ -70,10 +70,10 @@ class SeasonalDetector:
         self._weight = np.zeros((size, DAY_TYPES, SLOTS), np.float32)
 
     @classmethod
-    def build(cls, devices: Sequence[Device], limits: Limits) -> SeasonalDetector:
-        """Watch the points of `devices` whose quantity has a row in `limits.seasonal`."""
-        series = SeriesTable(devices)
-        return cls(series, rows_of(limits.seasonal, series.kinds), limits.calendar)
+    def build(cls, scope: Scope) -> SeasonalDetector:
+        """Watch the points of `scope.devices` whose quantity has a row in `scope.limits.seasonal`."""
+        series = SeriesTable(scope.devices)
+        return cls(series, rows_of(scope.limits.seasonal, series.kinds), scope.limits.calendar)
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which series became strange for their time of day, and which are no longer."""

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Key, Subject
+from sensors.detection.scope import Scope
 from sensors.detection.series import SeriesTable, pack, take_over
 from sensors.device import Device
-from sensors.limits import LEVELS, Limits, Silence
+from sensors.limits import LEVELS, Silence
 from sensors.reading import Batch
 
 _RULE = "silence"
@@ -52,9 +53,9 @@ class SilenceDetector:
         self._mine = self._owner == np.arange(size)
 
     @classmethod
-    def build(cls, devices: Sequence[Device], limits: Limits) -> SilenceDetector:
-        """Listen for all `devices` that are not retired."""
-        return cls(devices, limits.silence)
+    def build(cls, scope: Scope) -> SilenceDetector:
+        """Listen for all `scope.devices` that are not retired."""
+        return cls(scope.devices, scope.limits.silence)
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch, or only its time, and say who fell silent and who is back."""

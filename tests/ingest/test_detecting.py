@@ -16,6 +16,7 @@ from sensors.alarm_log import AlarmLog
 from sensors.clock import ManualClock, from_ms
 from sensors.detection import checks
 from sensors.detection.pipeline import Pipeline
+from sensors.detection.scope import Scope
 from sensors.limits import load
 from sensors.operations import connect
 from sensors.registry import Registry
@@ -46,7 +47,7 @@ def alarms(tmp_path, clock):
 
 
 def forwarder(spool, alarms, clock, devices=None, district="sample"):
-    pipeline = Pipeline.build(devices or checks.sample_devices(), LIMITS)
+    pipeline = Pipeline.build(Scope(devices or checks.sample_devices(), LIMITS))
     return DetectionForwarder(spool, pipeline, alarms, clock, district=district, recording=False)
 
 
@@ -104,7 +105,7 @@ def test_a_retired_device_holds_no_alarm(spool, alarms, clock):
     first = forwarder(spool, alarms, clock)
     settle(first)
     devices = checks.sample_devices()
-    first.replace(Pipeline.build([replace(device, retired=device.id == "S-02") for device in devices], LIMITS))
+    first.replace(Pipeline.build(Scope([replace(device, retired=device.id == "S-02") for device in devices], LIMITS)))
     settle(first)
     (alarm,) = alarms.list()
     assert alarm.condition is Condition.NORMAL

@@ -1,12 +1,12 @@
 """Every built-in detector, and all of them together, keep the contract of detectors."""
 
-from functools import partial
 from importlib.metadata import entry_points
 
 import pytest
 
 from sensors.detection import checks
 from sensors.detection.pipeline import GROUP, Pipeline
+from sensors.detection.scope import Scope
 from sensors.limits import load
 
 LIMITS = load()
@@ -16,10 +16,10 @@ BUILDERS = {point.name: point.load().build for point in entry_points(group=GROUP
 @pytest.mark.parametrize("name", sorted(BUILDERS))
 @pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
 def test_detector_keeps_the_contract(name, check):
-    check(partial(BUILDERS[name], limits=LIMITS))
+    check(lambda devices: BUILDERS[name](Scope(devices, LIMITS)))
 
 
 def test_sample_stream_wakes_every_detector():
-    pipeline = Pipeline.build(checks.sample_devices(), LIMITS)
+    pipeline = Pipeline.build(Scope(checks.sample_devices(), LIMITS))
     said = {each.kind.value for part in checks.run(pipeline, checks.sample_stream()) for each in part if each.active}
     assert said == {"limit", "silence", "flat_line", "rate_of_change", "seasonal"}

@@ -8,6 +8,7 @@ import pytest
 from sensors.detection import checks
 from sensors.detection.limits import LimitDetector
 from sensors.detection.pipeline import Pipeline
+from sensors.detection.scope import Scope
 from sensors.detection.silence import SilenceDetector
 from sensors.device import Device, DeviceId, Point
 from sensors.limits import load
@@ -21,7 +22,7 @@ MINUTE = timedelta(minutes=1)
 
 def build(quantity="pressure", unit="MPa", system=System.WATER, **more):
     point = Point(quantity, quantity, unit, 0, **more)
-    return Pipeline.build([Device(DeviceId("D"), "t", system, (point,), timedelta(seconds=5))], LIMITS)
+    return Pipeline.build(Scope([Device(DeviceId("D"), "t", system, (point,), timedelta(seconds=5))], LIMITS))
 
 
 def live(pipeline, values, start=0.0, step=5.0):
@@ -61,7 +62,7 @@ def test_each_drain_has_the_limits_of_its_own_pipe():
         Device(DeviceId(f"D{k}"), "t", System.DRAINAGE, (Point("level", "level", "m", 7 - k, crown_m=crown),), MINUTE)
         for k, crown in enumerate(crowns)
     ]
-    detector = LimitDetector.build(devices, LIMITS)
+    detector = LimitDetector.build(Scope(devices, LIMITS))
     said = [
         d for s in (0, 60) for d in detector.update(checks.sample_batch([4, 5, 6, 7], [s] * 4, [0.9, 0.45, 9.0, 0.7]))
     ]
@@ -106,7 +107,7 @@ def quiet(detector, *seconds):
 
 
 def test_silent_device_raises_one_alarm_and_clears_when_heard():
-    detector = SilenceDetector.build(checks.sample_devices()[:1], LIMITS)
+    detector = SilenceDetector.build(Scope(checks.sample_devices()[:1], LIMITS))
     detector.update(checks.sample_batch([0], [0], [3e5]))
     assert quiet(detector, *range(1, 60)) == [True]
     (back,) = detector.update(checks.sample_batch([0], [60], [3e5]))
@@ -114,7 +115,7 @@ def test_silent_device_raises_one_alarm_and_clears_when_heard():
 
 
 def test_worker_that_was_away_takes_nobody_for_silent():
-    detector = SilenceDetector.build(checks.sample_devices(), LIMITS)
+    detector = SilenceDetector.build(Scope(checks.sample_devices(), LIMITS))
     detector.update(checks.sample_batch(range(12), [0] * 12, [0.3] * 12))
     assert quiet(detector, 3600, 3601) == []
     detector.update(checks.sample_batch(range(12), [3602] * 12, [0.3] * 12))
@@ -122,7 +123,7 @@ def test_worker_that_was_away_takes_nobody_for_silent():
 
 
 def test_device_that_was_never_heard_is_not_missed():
-    assert quiet(SilenceDetector.build(checks.sample_devices(), LIMITS), *range(0, 600, 5)) == []
+    assert quiet(SilenceDetector.build(Scope(checks.sample_devices(), LIMITS)), *range(0, 600, 5)) == []
 
 
 def test_normal_days_of_many_series_raise_nothing_and_a_slow_change_is_found():
@@ -132,7 +133,7 @@ def test_normal_days_of_many_series_raise_nothing_and_a_slow_change_is_found():
         Device(DeviceId(f"D{k}"), "t", System.WATER, (Point("pressure", "pressure", "MPa", k),), timedelta(seconds=300))
         for k in range(size)
     ]
-    pipeline = Pipeline.build(devices, LIMITS)
+    pipeline = Pipeline.build(Scope(devices, LIMITS))
     said = []
     for step in range(288 * 8):
         time = START + step * 300_000
@@ -150,7 +151,7 @@ def test_normal_days_of_many_series_raise_nothing_and_a_slow_change_is_found():
 
 
 def test_silence_is_still_seen_after_the_city_clock_was_set_back():
-    detector = SilenceDetector.build(checks.sample_devices(), LIMITS)
+    detector = SilenceDetector.build(Scope(checks.sample_devices(), LIMITS))
     detector.update(checks.sample_batch([0], [0], [3e5]))
     back = checks.START_MS - 3_600_000
     said = [each for second in range(120) for each in detector.update(Batch.empty(back + 1000 * second))]

@@ -8,18 +8,19 @@ import pytest
 from sensors.alarm_log import AlarmLog
 from sensors.detection import checks
 from sensors.detection.pipeline import Pipeline
+from sensors.detection.scope import Scope
 from sensors.limits import load
 from sensors.operations import connect
 from sensors.quality import GrossRange
 from sensors.reading import Batch, Quality
 from sensors.registry import Registry
-from twin.errors import InputError, SettingsError
+from twin.errors import InputError, SettingsError, UnavailableError
 
 LIMITS = load()
 
 
 def pipeline(devices=None, disabled=()):
-    return Pipeline.build(devices or checks.sample_devices(), LIMITS, disabled)
+    return Pipeline.build(Scope(devices or checks.sample_devices(), LIMITS), disabled)
 
 
 def test_value_outside_the_span_of_its_sensor_fails():
@@ -46,13 +47,22 @@ def test_unknown_detector_in_the_settings_is_named():
 
 def test_detector_of_a_third_party_is_built_from_a_sequence_of_devices(monkeypatch):
     given = []
-    factory = SimpleNamespace(build=lambda devices, limits: given.append((devices, limits)))
+    factory = SimpleNamespace(build=given.append)
     point = SimpleNamespace(name="third_party", load=lambda: factory)
     monkeypatch.setattr("sensors.detection.pipeline.entry_points", lambda group: [point])
     pipeline()
-    ((devices, limits),) = given
-    assert isinstance(devices, Sequence)
-    assert (list(devices), limits) == (checks.sample_devices(), LIMITS)
+    (scope,) = given
+    assert isinstance(scope.devices, Sequence)
+    assert (list(scope.devices), scope.limits) == (checks.sample_devices(), LIMITS)
+
+
+def test_detector_that_lacks_its_model_is_off_and_says_why(monkeypatch):
+    def build(scope):
+        raise UnavailableError("no EPANET file is named", where="detection.hydraulics")
+
+    point = SimpleNamespace(name="leak", load=lambda: SimpleNamespace(build=build))
+    monkeypatch.setattr("sensors.detection.pipeline.entry_points", lambda group: [point])
+    assert "no EPANET file" in pipeline().degraded["leak"]
 
 
 def test_disabled_detector_says_nothing():
