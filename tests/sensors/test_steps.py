@@ -1,0 +1,119 @@
+"""Steps hold what the readings say, however they were batched, and are closed neither early nor never."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sensors.detection.series import pack, unpack
+from sensors.detection.steps import Steps
+from sensors.reading import Batch, Quality
+
+MINUTE = 60_000
+
+
+def batch(rows):
+    """Return a batch of (series, time in ms, value) in time order."""
+    rows = sorted(rows, key=lambda row: row[1])
+    series, time, value = (np.array(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
+    size = len(rows)
+    good, live = np.full(size, Quality.GOOD, np.uint8), np.zeros(size, np.bool_)
+    return Batch(
+        np.asarray(series, np.int32),
+        np.asarray(time, np.int64),
+        np.asarray(value, np.float64),
+        good,
+        live,
+        int(max(time, default=0)),
+    )
+
+
+def told(steps):
+    return [
+        (step.time, np.round(step.mean, 9).tolist().__repr__(), step.last.tolist().__repr__(), step.count.tolist())
+        for step in steps
+    ]
+
+
+rows = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 40 * MINUTE), st.floats(-1e3, 1e3)), min_size=1, max_size=80
+)
+
+
+@given(rows, st.integers(1, 79))
+def test_batching_does_not_change_the_steps(rows, cut):
+    rows = sorted(rows, key=lambda row: row[1])
+    whole, parts = Steps([0, 1, 2, 3], MINUTE), Steps([0, 1, 2, 3], MINUTE)
+    at_once = whole.take(batch(rows))
+    apart = parts.take(batch(rows[:cut])) + parts.take(batch(rows[cut:]))
+    assert told(at_once) == told(apart)
+
+
+@given(rows, st.integers(1, 79))
+def test_state_goes_on_where_it_was_saved(rows, cut):
+    rows = sorted(rows, key=lambda row: row[1])
+    first, second = Steps([0, 1, 2, 3], MINUTE), Steps([0, 1, 2, 3], MINUTE)
+    begun = first.take(batch(rows[:cut]))
+    second.restore(unpack(pack(**first.state()), **second.state()))
+    whole = Steps([0, 1, 2, 3], MINUTE)
+    assert told(begun + second.take(batch(rows[cut:]))) == told(whole.take(batch(rows)))
+
+
+@given(rows)
+def test_steps_come_in_order_and_hold_every_reading_that_was_in_time(rows):
+    rows = sorted(rows, key=lambda row: row[1])
+    steps = Steps([0, 1, 2, 3], MINUTE)
+    end = max(row[1] for row in rows) + 30 * MINUTE
+    found = steps.take(batch([*rows, *((n, end + n, 0.0) for n in range(4))]))
+    times = [step.time for step in found]
+    assert times == sorted(set(times))
+    newest = [-1] * 4
+    taken = 0
+    for series, time, _ in rows:
+        taken += time > newest[series]
+        newest[series] = max(newest[series], time)
+    within = 3 * MINUTE  # nothing is waited for longer, and a single series that runs ahead closes nothing
+    if max(newest) - min(row[1] for row in rows) < within:
+        assert sum(int(step.count.sum()) for step in found) == taken
+
+
+def test_one_clock_that_runs_ahead_closes_nothing():
+    steps = Steps([0, 1, 2], MINUTE)
+    assert steps.take(batch([(0, 0, 1.0), (1, 0, 1.0), (2, 5 * MINUTE, 9.0)])) == []
+    assert told(steps.take(batch([(0, 2 * MINUTE, 2.0), (1, 2 * MINUTE, 2.0)]))) == [
+        (0, "[1.0, 1.0, nan]", "[1.0, 1.0, nan]", [1, 1, 0])
+    ]
+
+
+def test_pause_of_a_year_is_stepped_over_at_once():
+    steps = Steps([0], MINUTE)
+    year = 365 * 86_400_000
+    found = steps.take(batch([(0, 0, 1.0), (0, year, 2.0), (0, year + 3 * MINUTE, 3.0)]))
+    assert [(step.time, step.mean[0]) for step in found] == [(0, 1.0), (year, 2.0)]
+
+
+def test_failed_readings_are_left_out():
+    steps = Steps([0], MINUTE, lateness_ms=0)
+    given = batch([(0, 0, 1.0), (0, 10, 500.0), (0, MINUTE, 1.0)])
+    given.quality[1] = Quality.FAIL
+    [step] = steps.take(given)
+    assert (step.mean[0], step.count[0]) == (1.0, 1)
+
+
+def test_only_history_makes_a_step_of_history():
+    steps = Steps([0], MINUTE, lateness_ms=0)
+    given = batch([(0, 0, 1.0), (0, MINUTE, 1.0), (0, MINUTE + 1, 1.0), (0, 2 * MINUTE, 1.0)])
+    given.history[:2] = True
+    assert [step.live for step in steps.take(given)] == [False, True]
+
+
+def test_series_that_are_new_after_a_restart_start_afresh():
+    first, second = Steps([0, 1], MINUTE, lateness_ms=0), Steps([1, 2], MINUTE, lateness_ms=0)
+    first.take(batch([(0, 0, 1.0), (1, 0, 5.0)]))
+    second.restore(first.state())
+    [step] = second.take(batch([(1, MINUTE, 0.0), (2, MINUTE, 0.0)]))
+    assert step.mean.tolist()[0] == 5.0
+    assert step.count.tolist() == [1, 0]
+
+
+def test_no_series_make_no_steps():
+    assert Steps(np.empty(0, np.int32), MINUTE).take(batch([(0, 0, 1.0)])) == []
