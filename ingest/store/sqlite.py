@@ -236,10 +236,8 @@ class SqliteStore:
     def _told(self) -> Generator[None]:
         try:
             yield
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:  # a damaged file too: ingest goes on into the spool, and says so
             raise UnavailableError(str(error), where=str(self.path)) from error
-        except sqlite3.DatabaseError as error:
-            raise InputError(str(error), where=str(self.path), expected="a reading store", code="E_FORMAT") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -36,6 +36,19 @@ def test_a_file_that_is_no_store_is_refused(url, tmp_path):
     assert refused.value.code == "E_FORMAT"
 
 
+def test_a_file_that_was_damaged_is_unavailable_and_leaves_ingest_its_spool(url, tmp_path):
+    store = SqliteStore(url)
+    store.write(readings(*((series, 1000 * n, float(n)) for series in range(50) for n in range(200))))
+    store.close()
+    path = tmp_path / "readings.sqlite"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + bytes(len(whole) - 4096))
+    store = SqliteStore(url)
+    with pytest.raises(UnavailableError, match="malformed"):
+        store.write(readings((7, 1_000_000, 1.0)))
+    store.close()
+
+
 def test_a_file_of_a_newer_version_is_refused(url):
     store = SqliteStore(url)
     store._writer.execute("PRAGMA user_version = 99")
