@@ -148,12 +148,15 @@ def _quantity(sent: str, unit: str | None) -> str | None:
     """
     fitting = [name for name in CATALOGUE if unit is None or _fits(unit, name)]
     words = _words(sent)
-    if "_".join(words) not in CATALOGUE and not _OTHERWISE.isdisjoint(words):
+    exact = "_".join(words)
+    if exact in CATALOGUE:
+        return exact if exact in fitting else None
+    if not _OTHERWISE.isdisjoint(words):
         return None
     phrase = f"_{'_'.join(words)}_"
     named = _longest(name for name in fitting if f"_{name}_" in phrase or CATALOGUE[name].zh in words)
     named = named or list(dict.fromkeys(_ALSO[word] for word in words if _ALSO.get(word) in fitting))
-    sure = unit is not None or len(words) == 1 or "_".join(words) in CATALOGUE
+    sure = unit is not None or len(words) == 1
     if named:
         return named[0] if sure and len(named) == 1 else None
     return fitting[0] if unit is not None and len(fitting) == 1 else None
