@@ -1,0 +1,1 @@
+"""Detectors of water networks: pressure against the hydraulic model, and the balance of metered zones."""
