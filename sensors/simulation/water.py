@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from sensors.simulation.epanet import Count, Epanet, EpanetError, LinkProperty, NodeProperty, Option, Time
+from sensors.hydraulics.epanet import FOOT_M, Count, Epanet, EpanetError, LinkProperty, NodeProperty, Option, Time
 from twin.errors import InputError, UnknownError
 
 PA_PER_M = 9806.65
@@ -31,14 +31,11 @@ DISCHARGE = 0.6
 FULL_DEMAND_M = 14.0
 """Pressure from which customers draw all they want: 10 m for one storey and 4 m (GB 50013-2018, 3.0.9)."""
 
-_FEET, _PSI_PER_FOOT = 0.3048, 0.4333
+_PSI_PER_FOOT = 0.4333
 _TEN_YEARS_S = 10 * 365 * 86_400
 _PATTERN_STEP_S = 300
 _REFERENCE_M, _PIN_HOLE = 30.0, 1e-9
 _FLUCTUATION, _MEMORY_S = 0.03, 1800.0
-_TRADITIONAL_M3S = (_FEET**3, 6.30902e-5, 4.381264e-2, 5.261678e-2, 1.427641e-2)  # CFS, GPM, MGD, IMGD, AFD
-_METRIC_M3S = (1e-3, 1e-3 / 60, 1000 / 86_400, 1 / 3600, 1 / 86_400)  # LPS, LPM, MLD, CMH, CMD
-_FLOW_M3S = (*_TRADITIONAL_M3S, *_METRIC_M3S)
 
 
 class WaterModel:
@@ -65,11 +62,9 @@ class WaterModel:
         except InputError:
             self._folder.cleanup()
             raise
-        units = self._epanet.flow_units()
-        metric = units >= len(_TRADITIONAL_M3S)
-        self._flow_m3s = _FLOW_M3S[units]
-        self._metre = 1.0 if metric else _FEET
-        self._pressure_per_m = 1.0 if metric else _PSI_PER_FOOT / _FEET
+        self._flow_m3s = self._epanet.flow_m3s
+        self._metre = self._epanet.metre
+        self._pressure_per_m = 1.0 if self._epanet.metric else _PSI_PER_FOOT / FOOT_M
         self._indices: dict[tuple[str, str], int] = {}
         self._deviation = 0.0
         self._multiplier = self._epanet.option(Option.DEMAND_MULTIPLIER)

@@ -122,7 +122,7 @@ def test_smoothing_keeps_the_mean():
 def test_flow_units_are_wntrs():
     from wntr.epanet.util import FlowUnits
 
-    from sensors.simulation.water import _FLOW_M3S
+    from sensors.hydraulics.epanet import _FLOW_M3S
 
     names = ("CFS", "GPM", "MGD", "IMGD", "AFD", "LPS", "LPM", "MLD", "CMH", "CMD")
     assert pytest.approx([FlowUnits[name].factor for name in names], rel=1e-5) == _FLOW_M3S

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import LineString, Point
 
-from sensors.simulation.epanet import Epanet, LinkProperty, NodeProperty
+from sensors.hydraulics.epanet import Epanet, LinkProperty, NodeProperty
 from tests.twin.writers.same import differences
 from twin.asset import Link, LinkKind, Node, NodeKind, System
 from twin.errors import ChengmaiError

@@ -19,13 +19,20 @@ from typing import Any
 
 from twin.errors import UnavailableError
 
+FOOT_M = 0.3048
+"""Heads and lengths of an input file in US flow units are in feet."""
+
 _FIRST_ERROR = 100  # codes below are warnings: low pressures, a pump past its curve
+_TRADITIONAL_M3S = (FOOT_M**3, 6.30902e-5, 4.381264e-2, 5.261678e-2, 1.427641e-2)  # CFS, GPM, MGD, IMGD, AFD
+_METRIC_M3S = (1e-3, 1e-3 / 60, 1000 / 86_400, 1 / 3600, 1 / 86_400)  # LPS, LPM, MLD, CMH, CMD
+_FLOW_M3S = (*_TRADITIONAL_M3S, *_METRIC_M3S)  # by EN_FlowUnits
 
 
 class Count(IntEnum):
     """EN_CountType."""
 
     NODES = 0
+    LINKS = 2
     PATTERNS = 3
 
 
@@ -34,15 +41,36 @@ class NodeProperty(IntEnum):
 
     ELEVATION = 0
     EMITTER = 3
+    TANK_LEVEL = 8
     DEMAND = 9
     HEAD = 10
+    TANK_DIAMETER = 17
 
 
 class LinkProperty(IntEnum):
     """EN_LinkProperty."""
 
+    DIAMETER = 0
+    LENGTH = 1
     FLOW = 8
     VELOCITY = 9
+    STATUS = 11
+
+
+class NodeType(IntEnum):
+    """EN_NodeType."""
+
+    JUNCTION = 0
+    RESERVOIR = 1
+    TANK = 2
+
+
+class LinkType(IntEnum):
+    """EN_LinkType, as far as it is asked for."""
+
+    CHECK_VALVE = 0
+    PIPE = 1
+    PUMP = 2
 
 
 class Time(IntEnum):
@@ -86,9 +114,20 @@ class Epanet:
         self._library.EN_deleteproject(self._project)
         self._project = ctypes.c_void_p()
 
-    def flow_units(self) -> int:
-        """Return EN_FlowUnits."""
-        return self._int("EN_getflowunits")
+    @property
+    def flow_m3s(self) -> float:
+        """One unit of the file's flows, m³/s."""
+        return _FLOW_M3S[self._int("EN_getflowunits")]
+
+    @property
+    def metric(self) -> bool:
+        """Whether heads are in metres and pressures in metres of water, not in feet and psi."""
+        return self._int("EN_getflowunits") >= len(_TRADITIONAL_M3S)
+
+    @property
+    def metre(self) -> float:
+        """One unit of the file's heads and lengths, m."""
+        return 1.0 if self.metric else FOOT_M
 
     def count(self, what: Count) -> int:
         """Return how many there are."""
@@ -102,6 +141,28 @@ class Epanet:
         """Return the index of a link."""
         return self._int("EN_getlinkindex", name.encode())
 
+    def node_name(self, index: int) -> str:
+        """Return what a node is called."""
+        return self._text("EN_getnodeid", index)
+
+    def link_name(self, index: int) -> str:
+        """Return what a link is called."""
+        return self._text("EN_getlinkid", index)
+
+    def node_type(self, index: int) -> int:
+        """Return EN_NodeType."""
+        return self._int("EN_getnodetype", index)
+
+    def link_type(self, index: int) -> int:
+        """Return EN_LinkType."""
+        return self._int("EN_getlinktype", index)
+
+    def ends(self, link: int) -> tuple[int, int]:
+        """Return the first and the last node of a link."""
+        first, last = ctypes.c_int(), ctypes.c_int()
+        self._call("EN_getlinknodes", link, ctypes.byref(first), ctypes.byref(last))
+        return first.value, last.value
+
     def node(self, index: int, what: NodeProperty) -> float:
         """Return a property of a node."""
         return self._float("EN_getnodevalue", index, int(what))
@@ -113,6 +174,32 @@ class Epanet:
     def link(self, index: int, what: LinkProperty) -> float:
         """Return a property of a link."""
         return self._float("EN_getlinkvalue", index, int(what))
+
+    def set_link(self, index: int, what: LinkProperty, value: float) -> None:
+        """Set a property of a link, during a run too."""
+        self._call("EN_setlinkvalue", index, int(what), ctypes.c_double(value))
+
+    def demands(self, node: int) -> list[tuple[float, int]]:
+        """Return the base demand and the pattern (0: none) of each demand category of a node."""
+        found: list[tuple[float, int]] = []
+        for number in range(1, self._int("EN_getnumdemands", node) + 1):
+            base = self._float("EN_getbasedemand", node, number)
+            found.append((base, self._int("EN_getdemandpattern", node, number)))
+        return found
+
+    def set_demand(self, node: int, number: int, base: float, pattern: int) -> None:
+        """Set a demand category of a node, counted from 1."""
+        self._call("EN_setbasedemand", node, number, ctypes.c_double(base))
+        self._call("EN_setdemandpattern", node, number, pattern)
+
+    def add_demand(self, node: int, base: float) -> int:
+        """Give a node one more demand category, without a pattern, and return its number."""
+        self._call("EN_adddemand", node, ctypes.c_double(base), b"", b"")
+        return self._int("EN_getnumdemands", node)
+
+    def delete_demand(self, node: int, number: int) -> None:
+        """Take a demand category from a node again."""
+        self._call("EN_deletedemand", node, number)
 
     def time(self, what: Time) -> int:
         """Return a time parameter, s."""
@@ -136,6 +223,13 @@ class Epanet:
         """Return the multipliers of a pattern."""
         length = self._int("EN_getpatternlen", index)
         return [self._float("EN_getpatternvalue", index, n) for n in range(1, length + 1)]
+
+    def add_pattern(self, name: str, values: Sequence[float]) -> int:
+        """Add a pattern and return its index."""
+        self._call("EN_addpattern", name.encode())
+        index = self._int("EN_getpatternindex", name.encode())
+        self.set_pattern(index, values)
+        return index
 
     def set_pattern(self, index: int, values: Sequence[float]) -> None:
         """Replace the multipliers of a pattern."""
@@ -161,6 +255,15 @@ class Epanet:
         step = ctypes.c_long()
         self._call("EN_nextH", ctypes.byref(step))
         return step.value
+
+    def restart(self) -> None:
+        """Go back to time 0 with the flows of the last solution as a first guess; the solver is open."""
+        self._call("EN_initH", 0)
+
+    def _text(self, function: str, index: int) -> str:
+        text = ctypes.create_string_buffer(64)
+        self._call(function, index, text)
+        return text.value.decode("utf-8", "replace")
 
     def _int(self, function: str, *arguments: Any) -> int:
         value = ctypes.c_int()
