@@ -9,13 +9,13 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from sensors.city_calendar import Calendar, check_calendar
 from sensors.device import Point
 from sensors.quantity import scale
 from twin.asset import System
@@ -23,9 +23,6 @@ from twin.errors import RefusedError, SettingsError
 
 LevelName: TypeAlias = Literal["red", "orange", "yellow", "blue"]
 LEVELS: Mapping[str, int] = {"red": 1, "orange": 2, "yellow": 3, "blue": 4}
-
-_FURTHEST_H = 14
-"""No time zone is further from UTC (IANA: Pacific/Kiritimati)."""
 
 Share: TypeAlias = Literal["crown_m", "depth_m"]
 
@@ -114,17 +111,6 @@ class Silence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: LevelName
     source: str
     verified: bool
-
-
-class Calendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What day and hour it is in the city."""
-
-    utc_offset_h: float
-
-    @property
-    def offset(self) -> timedelta:
-        """What local time is ahead of UTC."""
-        return timedelta(hours=self.utc_offset_h)
 
 
 class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -294,8 +280,7 @@ def _check(read: _File, where: str) -> None:
                 raise SettingsError(f"is {number.value}", where=place, expected="a number")
     if not 0 < read.silence.intervals < math.inf or not 0 <= read.silence.grace_s < math.inf:
         raise SettingsError("is not positive", where=f"{where}: silence", expected="intervals > 0, grace_s >= 0")
-    if not abs(read.calendar.utc_offset_h) <= _FURTHEST_H:
-        raise SettingsError("is no offset", where=f"{where}: calendar", expected=f"at most {_FURTHEST_H} hours")
+    check_calendar(read.calendar, where)
 
 
 def _check_numbers(given: Numbers, known: Numbers, where: str) -> None:

@@ -14,12 +14,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from sensors.city_calendar import Calendar
 from sensors.detection import Detection, DetectionKind, Key
 from sensors.detection.events import detection, room
 from sensors.detection.scope import Scope
 from sensors.detection.seasonal_profile import DAY_TYPES, SLOTS, scan
 from sensors.detection.series import SeriesTable, columns, pack, rows_of, take_over
-from sensors.limits import LEVELS, Calendar, SeasonalRow
+from sensors.limits import LEVELS, SeasonalRow
 from sensors.quantity import scale
 from sensors.reading import Batch
 
