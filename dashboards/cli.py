@@ -25,6 +25,7 @@ from dashboards.commands import (
     devices,
     diff,
     doctor,
+    evaluate,
     export,
     gateway,
     ingest,
@@ -90,6 +91,7 @@ app.add_typer(devices.app, name="devices")
 app.command("device-check")(device_check.device_check)
 app.add_typer(alarms.app, name="alarms")
 app.command("export")(export.export)
+app.command("evaluate")(evaluate.evaluate)
 app.command("quantities")(quantities.quantities)
 app.add_typer(broker.app, name="broker")
 app.add_typer(credentials.app, name="credentials")
