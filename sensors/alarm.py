@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NewType
 
 from sensors.clock import from_ms
-from sensors.detection import Detection, DetectionKind, Subject
+from sensors.detection import NO_EVIDENCE, Detection, DetectionKind, Evidence, Subject
 from sensors.device import DeviceId
 from twin.asset import AssetId
 
@@ -80,8 +80,8 @@ class Alarm:
     """What an operator sees: one a (subject, rule) while it is open. Values are SI, levels 1 (red, worst) to 4 (blue).
 
     `onset` is when the condition began by the device's time, `detected` when the city noticed, `changed` the time of
-    the newest detection that counted. `version` grows with every change of this alarm, `sequence` is the number of
-    that change among all alarms'.
+    the newest detection that counted. `version` grows with every change that a person has to have seen before acting on
+    the alarm; evidence that grows is none of these. `sequence` is the number of its newest change among all alarms'.
     """
 
     id: AlarmId
@@ -108,6 +108,7 @@ class Alarm:
     count: int
     version: int
     sequence: int = 0
+    evidence: Evidence = NO_EVIDENCE
 
     @property
     def state(self) -> State:
@@ -166,7 +167,8 @@ class Transition:
     comment: str = ""
 
 
-Step = tuple[Alarm, Transition]
+Step = tuple[Alarm, Transition | None]
+"""A changed alarm, and the transition that led to it; None where only its evidence grew."""
 
 
 def raise_(alarm_id: AlarmId, detection: Detection, place: Place, at: datetime) -> Step:
@@ -196,6 +198,7 @@ def raise_(alarm_id: AlarmId, detection: Detection, place: Place, at: datetime) 
         place=place,
         count=1,
         version=1,
+        evidence=detection.evidence,
     )
     return alarm, Transition(alarm_id, 1, at, Event.RAISED, State.NORMAL, alarm.state, alarm.level, alarm.value)
 
@@ -221,6 +224,8 @@ def take(alarm: Alarm, detection: Detection, at: datetime) -> Step | None:
         return _reopen(alarm, detection, at)
     if detection.level != alarm.level:
         return _change_level(alarm, detection, at)
+    if detection.evidence != alarm.evidence:
+        return replace(_seen(alarm, detection), version=alarm.version), None
     return None
 
 
@@ -291,6 +296,7 @@ def _seen(alarm: Alarm, detection: Detection) -> Alarm:
         limit=detection.limit,
         expected=detection.expected,
         score=detection.score,
+        evidence=detection.evidence,
         version=alarm.version + 1,
     )
 

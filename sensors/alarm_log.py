@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Engine, Row, RowMapping, Select, bindparam, func, insert, or_, select, update
 
 from sensors import alarm as machine
 from sensors.alarm import Alarm, AlarmId, Condition, Event, Place, State, Step, Transition, Visibility
 from sensors.clock import Clock, from_ms, to_ms
-from sensors.detection import Detection, DetectionKind, Key, Subject
+from sensors.detection import NO_EVIDENCE, Detection, DetectionKind, Evidence, Key, Subject
 from sensors.device import DeviceId
 from sensors.ingest_alarm import ingest_subject
 from sensors.operations import advance, alarms, counter, devices, reading, transitions, writing
@@ -51,7 +52,7 @@ class AlarmLog:
             changes = _Changes(connection)
             subjects = {detection.subject for detection in given}
             newest = _newest(connection, subjects)
-            places = _places(connection, subjects)
+            places = _places(connection, given)
             for detection in given:
                 key = (detection.subject, detection.rule)
                 alarm = newest.get(key)
@@ -192,12 +193,13 @@ class _Changes:
         self._sequence += 1
         numbered = machine.numbered(alarm, self._sequence)
         self._changed[alarm.id] = numbered
-        self._transitions.append(transition)
+        if transition is not None:
+            self._transitions.append(transition)
         return numbered
 
     def write(self) -> list[Alarm]:
         """Write everything noted; return the changed alarms as they are now, in the order of their changes."""
-        if not self._transitions:
+        if not self._changed:
             return []
         fresh = [_row(alarm) for alarm in self._changed.values() if alarm.id > self._known]
         changed = [{**_row(alarm), "key": alarm.id} for alarm in self._changed.values() if alarm.id <= self._known]
@@ -208,7 +210,8 @@ class _Changes:
             self._connection.execute(statement.values({name: bindparam(name) for name in names}), rows)
         if fresh:
             self._connection.execute(insert(alarms), fresh)
-        self._connection.execute(insert(transitions), [_transition_row(each) for each in self._transitions])
+        if self._transitions:
+            self._connection.execute(insert(transitions), [_transition_row(each) for each in self._transitions])
         advance(self._connection, "change", self._sequence - self._first)
         advance(self._connection, "alarm", self._following - self._known)
         return sorted(self._changed.values(), key=lambda alarm: alarm.sequence)
@@ -225,19 +228,27 @@ def _newest(connection: Connection, subjects: Collection[Subject]) -> dict[Key, 
     return found
 
 
-def _places(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, Place]:
-    """Return the place of every subject: that of its device in the registry, or the asset that it names itself."""
-    named = {subject: _named(subject) for subject in subjects}
-    owners = sorted({device for device, _ in named.values() if device is not None})
+def _places(connection: Connection, detections: Iterable[Detection]) -> dict[Subject, Place]:
+    """Return the place of every subject: that of its device in the registry, or the asset that it names itself.
+
+    An asset or zone is seen through the device whose readings speak the loudest, where evidence names one.
+    """
+    named = {each.subject: _named(each.subject) for each in detections}
+    seen_by = {each.subject: _named(each.evidence.points[0])[0] for each in detections if each.evidence.points}
+    devices_of = {subject: device or seen_by.get(subject) for subject, (device, _) in named.items()}
+    owners = sorted({device for device in devices_of.values() if device is not None})
     known: dict[str, Place] = {}
     for chunk in _chunks(owners):
         for row in connection.execute(select(devices).where(devices.c.device.in_(chunk))):
             asset = None if row.asset is None else AssetId(row.asset)
             known[row.device] = Place(DeviceId(row.device), asset, row.easting, row.northing, row.system)
-    return {
-        subject: known.get(device, Place(DeviceId(device))) if device is not None else Place(asset=asset)
-        for subject, (device, asset) in named.items()
-    }
+    places: dict[Subject, Place] = {}
+    for subject, (_, asset) in named.items():
+        device = devices_of[subject]
+        place = Place() if device is None else known.get(device, Place(DeviceId(device)))
+        # where the asset is, the city knows: not where the device is that saw it
+        places[subject] = place if asset is None else Place(place.device, asset, system=place.system)
+    return places
 
 
 def _named(subject: Subject) -> tuple[str | None, AssetId | None]:
@@ -297,6 +308,7 @@ def _alarm(row: RowMapping) -> Alarm:
         count=row["count"],
         version=row["version"],
         sequence=row["sequence"],
+        evidence=NO_EVIDENCE if row["evidence"] is None else msgspec.json.decode(row["evidence"], type=Evidence),
     )
 
 
@@ -333,6 +345,7 @@ def _row(alarm: Alarm) -> dict[str, Any]:
         "count": alarm.count,
         "version": alarm.version,
         "sequence": alarm.sequence,
+        "evidence": None if alarm.evidence == NO_EVIDENCE else msgspec.json.encode(alarm.evidence).decode(),
     }
 
 

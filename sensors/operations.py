@@ -41,7 +41,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchM
 
 from twin.errors import BusyError, ChengmaiError, InputError, SettingsError, UnavailableError
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest schema that this code knows; a test holds it to the packaged migrations."""
 
 BUSY_TIMEOUT_S = 30.0
@@ -126,12 +126,13 @@ alarms = Table(
     Column("count", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     Column("sequence", BigInteger, nullable=False),
+    Column("evidence", Text),
     Index("one_open_alarm", "subject", "rule", unique=True, sqlite_where=text("open"), postgresql_where=text("open")),
     Index("alarms_of_subject", "subject", "rule", "id"),
     Index("alarms_by_change", "sequence", unique=True),
     Index("alarms_by_onset", "onset"),
 )
-"""Alarms; times are milliseconds since 1970 UTC, values SI, places in the city's CRS."""
+"""Alarms; times are milliseconds since 1970 UTC, values SI, places in the city's CRS, evidence JSON (`Evidence`)."""
 
 transitions = Table(
     "transitions",

@@ -12,9 +12,10 @@ from sqlalchemy.exc import IntegrityError
 from sensors.alarm import Event, State
 from sensors.alarm_log import AlarmLog
 from sensors.clock import SystemClock
-from sensors.detection import DetectionKind, Subject
+from sensors.detection import Candidate, DetectionKind, Evidence, Fact, Subject
 from sensors.ingest_alarm import device_subject, ingest_subject
 from sensors.operations import alarms, connect, transitions, writing
+from twin.asset import AssetId
 from twin.errors import InputError, StaleError, UnknownError
 
 
@@ -142,6 +143,38 @@ def test_clearing_what_never_stood_says_nothing(log, seen):
 def test_subject_without_device_is_its_own_asset(log, seen):
     (alarm,) = log.apply([replace(seen(0), subject=Subject("zone:water.inp:zone:DMA1"))])
     assert (alarm.device, alarm.asset) == (None, "water.inp:zone:DMA1")
+
+
+EVIDENCE = Evidence(
+    basis="model",
+    confidence=0.8,
+    candidates=(Candidate(AssetId("water.inp:link:P-1"), 0.6, 40.0), Candidate(AssetId("water.inp:link:P-2"), 0.2)),
+    facts=(Fact("loss", 0.004, "flow"),),
+    points=(Subject("point:WP-1/pressure"),),
+    members=((Subject("point:WP-1/pressure"), "seasonal"),),
+)
+
+
+def test_asset_is_seen_through_the_device_that_speaks_the_loudest(log, seen):
+    (alarm,) = log.apply([replace(seen(0), subject=Subject("asset:water.inp:link:P-1"), evidence=EVIDENCE)])
+    assert (alarm.device, alarm.asset, alarm.place.system) == ("WP-1", "water.inp:link:P-1", "water")
+    assert (alarm.easting, alarm.northing) == (None, None)  # where the pipe is, not where the device is
+
+
+def test_evidence_is_kept_as_it_was_said(log, seen):
+    (alarm,) = log.apply([replace(seen(0), evidence=EVIDENCE)])
+    assert log.get(alarm.id).evidence == alarm.evidence == EVIDENCE
+
+
+def test_evidence_that_grows_reaches_the_screens_and_makes_no_acknowledgement_stale(log, seen):
+    (first,) = log.apply([replace(seen(0), evidence=EVIDENCE)])
+    grown = replace(seen(5), evidence=replace(EVIDENCE, confidence=0.9))
+    (alarm,) = log.apply([grown])
+    assert (alarm.version, alarm.evidence.confidence) == (first.version, 0.9)
+    assert [each.id for each in log.changes(first.sequence)[0]] == [first.id]
+    assert events(log, alarm) == [Event.RAISED]
+    assert log.acknowledge(first.id, by="li", version=first.version).acknowledged
+    assert log.apply([grown]) == []
 
 
 def test_condition_that_no_detector_holds_is_cleared(log, seen):
