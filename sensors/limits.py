@@ -36,6 +36,15 @@ class StepRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verified: bool
 
 
+class Escalation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a limit that stays passed becomes: after `after_s` its level is `level`, or worse where the value asks."""
+
+    after_s: float
+    level: LevelName
+    source: str
+    verified: bool
+
+
 class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     quantity: str
     unit: str
@@ -54,6 +63,7 @@ class LimitRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
     delay_off_s: float
     steps: tuple[StepRow, ...]
     share_of: Share | None = None
+    escalation: Escalation | None = None
 
     def at(self, point: Point) -> list[float] | None:
         """Return the limits of this rule at `point`, SI, from the mildest; None where it lacks the dimension."""
@@ -73,6 +83,12 @@ class LimitRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def levels(self) -> list[int]:
         """The levels of the steps, from the mildest."""
         return [LEVELS[step.level] for step in self.steps]
+
+    @property
+    def escalated(self) -> list[int]:
+        """The levels of the steps once the limit has stayed passed for the time of `escalation`."""
+        worst = 4 if self.escalation is None else LEVELS[self.escalation.level]
+        return [min(level, worst) for level in self.levels]
 
 
 class FlatLineRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -338,4 +354,11 @@ def _check_steps(row: LimitRow, place: str) -> None:
                 f"{worse.level} at {worse.at:g} stands after {mild.level} at {mild.at:g}",
                 where=place,
                 expected=f"steps from the mildest to the worst, {'rising' if sign > 0 else 'falling'}",
+            )
+    if row.escalation is not None:
+        if not 0 < row.escalation.after_s < math.inf:
+            raise SettingsError(f"escalation after {row.escalation.after_s} s", where=place, expected="more than 0")
+        if row.escalated == row.levels:
+            raise SettingsError(
+                f"escalation to {row.escalation.level}", where=place, expected=f"worse than {row.steps[0].level}"
             )

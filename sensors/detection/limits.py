@@ -1,7 +1,8 @@
 """Safety limits: a value beyond a limit for as long as the rule allows, with hysteresis on the way back.
 
 Every limit of a rule at a point is one step of one condition, so a rising gas concentration escalates one alarm
-instead of raising a second. Alarm deadband and delays: ISA-18.2, clause 10.
+instead of raising a second. One that stands for too long becomes worse, where its rule says so. Alarm deadband and
+delays: ISA-18.2, clause 10.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from sensors.detection import Detection, DetectionKind, Key, Subject
+from sensors.detection import Detection, DetectionKind, Evidence, Key, Subject
 from sensors.detection.events import note, room
 from sensors.detection.scope import Scope
 from sensors.detection.series import FAIL, SeriesTable, columns, pack, unpack
@@ -23,18 +24,39 @@ from sensors.limits import LimitRow, Limits
 from sensors.reading import Batch
 
 _STEPS = 4
+_NEVER = np.iinfo(np.int64).max
 
 _RULE = np.dtype(
-    [("sign", "f8"), ("at", "f8", (_STEPS,)), ("steps", "i8"), ("margin", "f8"), ("on_ms", "i8"), ("off_ms", "i8")]
+    [
+        ("sign", "f8"),
+        ("at", "f8", (_STEPS,)),
+        ("steps", "i8"),
+        ("margin", "f8"),
+        ("on_ms", "i8"),
+        ("off_ms", "i8"),
+        ("late_ms", "i8"),
+        ("mild", "i8"),
+    ]
 )
-"""A rule at points of one size: limits times `sign` (1 high, -1 low) rise from the mildest."""
+"""A rule at points of one size: limits times `sign` (1 high, -1 low) rise from the mildest; how long it may stay passed
+and how many of its steps that makes worse."""
 
-_Rule: TypeAlias = tuple[float, list[float], int, float, int, int]
+_Rule: TypeAlias = tuple[float, list[float], int, float, int, int, int, int]
 
 _STATE = np.dtype(
-    [("series", "i4"), ("rule", "u4"), ("step", "i4"), ("pending", "i4"), ("since", "i8"), ("time", "i8")]
+    [
+        ("series", "i4"),
+        ("rule", "u4"),
+        ("time", "i8"),
+        ("since", "i8"),
+        ("passed", "i8"),
+        ("step", "i1"),
+        ("pending", "i1"),
+        ("late", "?"),
+    ]
 )
-"""Its state: the step that stands (0 none), the one that waits and since when, the newest reading's time, ms."""
+"""Its state: the newest reading's time, ms; the step that stands (0 none) and since when any has (`passed`); the one
+that waits and since when; whether it has stood for too long."""
 
 
 class LimitDetector:
@@ -42,7 +64,7 @@ class LimitDetector:
 
     >>> from sensors.detection.checks import sample_batch, sample_devices
     >>> from sensors.limits import load
-    >>> detector = LimitDetector.build(sample_devices(), load())
+    >>> detector = LimitDetector.build(Scope(sample_devices(), load()))
     >>> gas = 2  # the series of a gas detector in the sample
     >>> [(d.rule, d.active, d.level) for d in detector.update(sample_batch([gas], [0], [0.31]))]
     [('combustible_gas_high', True, 2)]
@@ -105,18 +127,19 @@ class LimitDetector:
         number = int(self._rule[channel])
         row, rule = self._rows[number], self._rules[number]
         series = self._series[int(self._state["series"][channel])]
-        crossed = max(step, 1) - 1
+        crossed, late = max(step, 1) - 1, event[6] > step
         return Detection(
             series.subject,
             row.rule,
             DetectionKind.LIMIT,
             active=step > 0,
-            level=row.levels[crossed],
+            level=(row.escalated if late else row.levels)[crossed],
             time=int(event[2]),
             value=float(event[3]),
             limit=float(rule["sign"] * rule["at"][crossed]),
-            score=float(step),
+            score=float(event[6]),
             quantity=series.quantity,
+            evidence=Evidence("limit", confidence=1.0, points=(series.subject,)),
         )
 
 
@@ -145,7 +168,10 @@ def _rule(row: LimitRow, whole: float) -> _Rule:
     sign = 1.0 if row.side == "high" else -1.0
     at = [sign * limit for limit in row.at(point) or ()]
     padded = at + [np.inf] * (_STEPS - len(at))
-    return sign, padded, len(at), row.margin(point), round(row.delay_on_s * 1000), round(row.delay_off_s * 1000)
+    on_ms, off_ms = round(row.delay_on_s * 1000), round(row.delay_off_s * 1000)
+    late_ms = _NEVER if row.escalation is None else round(row.escalation.after_s * 1000)
+    mild = sum(worse < level for worse, level in zip(row.escalated, row.levels, strict=True))
+    return sign, padded, len(at), row.margin(point), on_ms, off_ms, late_ms, mild
 
 
 def _keys(state: NDArray[Any]) -> NDArray[np.int64]:
@@ -168,20 +194,35 @@ def _scan(channels: Any, rules: Any, state: Any, columns: Any, events: Any) -> i
             if time[i] <= now.time:
                 continue
             now.time = time[i]
-            target = _target(rule, now.step, rule.sign * value[i])
-            if target == now.step:
-                now.pending = now.step
-                continue
-            rising = target > now.step
-            if now.pending == now.step or (now.pending > now.step) != rising:
-                now.pending = target
-                now.since = time[i]
-            else:
-                now.pending = min(now.pending, target) if rising else max(now.pending, target)
-            if time[i] - now.since >= (rule.on_ms if rising else rule.off_ms):
-                now.step = now.pending
-                count = note(events, count, (c, now.step, time[i], value[i], np.nan, np.nan, now.step))
+            if _move(rule, now, rule.sign * value[i]):
+                count = note(events, count, (c, now.step, time[i], value[i], np.nan, np.nan, now.step + now.late))
     return count
+
+
+@numba.njit(cache=True)
+def _move(rule: Any, now: Any, signed: float) -> bool:  # pragma: no cover  # compiled
+    """Move the condition of one rule by its newest reading; whether there is something to say of it."""
+    overdue = now.step > 0 and not now.late and now.time - now.passed >= rule.late_ms
+    if overdue:
+        now.late = True
+    worse = overdue and now.step <= rule.mild
+    target = _target(rule, now.step, signed)
+    if target == now.step:
+        now.pending = now.step
+        return worse
+    rising = target > now.step
+    if now.pending == now.step or (now.pending > now.step) != rising:
+        now.pending = target
+        now.since = now.time
+    else:
+        now.pending = min(now.pending, target) if rising else max(now.pending, target)
+    if now.time - now.since < (rule.on_ms if rising else rule.off_ms):
+        return worse
+    if now.step == 0:
+        now.passed = now.time
+    now.step = now.pending
+    now.late = now.late and now.step > 0
+    return True
 
 
 @numba.njit(cache=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Key
-from sensors.detection.events import detection, note, room
+from sensors.detection.events import band_evidence, detection, note, room
 from sensors.detection.scope import Scope
 from sensors.detection.series import FAIL, SeriesTable, columns, gap_ms, pack, rows_of, take_over
 from sensors.detection.usual import remember
@@ -64,7 +64,18 @@ _STATE = np.dtype(
 
 
 class RateOfChangeDetector:
-    """Says when a series moves too fast, and when it is back or has settled where it went."""
+    """Says when a series moves too fast, and when it is back or has settled where it went.
+
+    >>> from sensors.detection.checks import sample_batch, sample_devices
+    >>> from sensors.limits import load
+    >>> detector = RateOfChangeDetector.build(Scope(sample_devices(), load()))
+    >>> calm = sample_batch([0] * 20, range(0, 100, 5), [3.0e5, 3.01e5] * 10)  # a water main, Pa
+    >>> detector.update(calm)
+    []
+    >>> [burst] = detector.update(sample_batch([0, 0], [100, 105], [2.4e5, 2.3e5]))
+    >>> burst.rule, burst.active, burst.value, burst.evidence.basis
+    ('rate_of_change', True, 230000.0, 'recent')
+    """
 
     def __init__(self, series: SeriesTable, rows: Mapping[int, RateRow]) -> None:
         self._series = series
@@ -105,7 +116,9 @@ class RateOfChangeDetector:
     def _detection(self, event: NDArray[np.float64]) -> Detection:
         number = int(event[0])
         row = self._rows[int(self._rule[number]) - 1]
-        return detection(event, self._series[number], DetectionKind.RATE_OF_CHANGE, LEVELS[row.level])
+        series = self._series[number]
+        evidence = band_evidence(event, series, "recent", threshold=1.0)
+        return detection(event, series, DetectionKind.RATE_OF_CHANGE, LEVELS[row.level], evidence)
 
 
 @numba.njit(cache=True)

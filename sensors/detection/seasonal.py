@@ -16,21 +16,22 @@ from numpy.typing import NDArray
 
 from sensors.city_calendar import Calendar
 from sensors.detection import Detection, DetectionKind, Key
-from sensors.detection.events import detection, room
+from sensors.detection.events import band_evidence, detection, room
 from sensors.detection.scope import Scope
-from sensors.detection.seasonal_profile import DAY_TYPES, SLOTS, scan
+from sensors.detection.seasonal_profile import DAY_MS, DAY_TYPES, SLOTS, STRANGE, WARM_SHARE, scan
 from sensors.detection.series import SeriesTable, columns, pack, rows_of, take_over
 from sensors.limits import LEVELS, SeasonalRow
 from sensors.quantity import scale
 from sensors.reading import Batch
 
+_RULE = np.dtype([("least", "f8"), ("rests", "?"), ("warm", "i4")])
 _STATE = np.dtype(
     [
         ("time", "i8"),
         ("visit", "i8"),
         ("sum", "f8"),
         ("squares", "f8"),
-        ("count", "i8"),
+        ("count", "i4"),
         ("spoiled", "?"),
         ("residual", "f8"),
         ("up", "f8"),
@@ -40,35 +41,48 @@ _STATE = np.dtype(
         ("days", "f8"),
         ("range", "f8"),
         ("rested", "f8"),
-        ("active", "i4"),
         ("calm", "i8"),
         ("strange", "i8"),
+        ("active", "i2"),
+        ("visited", "i2"),
     ]
 )
 """A series: newest time; the half hour it is in (sum, squares of residuals, count, spoiled); smoothed residual and
 CUSUMs; variance of single readings; sum of squared deviations of half hours, in days, and how many days those are;
-range of the profile; how long it has rested at zero, ms; the side that stands (-1, 0, 1), since when it is calm, and
-since when it has been strange."""
+range of the profile; how long it has rested at zero, ms; since when it is calm, and since when it has been strange; the
+side that stands (-1, 0, 1); how many half hours it knows."""
 
 
 class SeasonalDetector:
-    """Says when a series leaves the profile of its days, and when it follows it again."""
+    """Says when a series leaves the profile of its days, and when it follows it again.
+
+    >>> from sensors.detection.checks import sample_batch, sample_devices
+    >>> from sensors.limits import load
+    >>> detector = SeasonalDetector.build(Scope(sample_devices(), load()))
+    >>> time = np.arange(0, 3 * 86_400, 300)  # three days of a water main, Pa
+    >>> wave = 3e5 + 2e4 * np.sin(2 * np.pi * time / 86_400)
+    >>> detector.update(sample_batch([0] * len(time), time, wave))
+    []
+    >>> [strange] = detector.update(sample_batch([0] * 4, 3 * 86_400 + 300 * np.arange(4), [2.5e5] * 4))
+    >>> strange.rule, strange.active, [round(end, -3) for end in strange.expected]
+    ('seasonal', True, [279000.0, 321000.0])
+    """
 
     def __init__(self, series: SeriesTable, rows: Mapping[int, SeasonalRow], calendar: Calendar) -> None:
         self._series = series
         self._rows = rows
         self._rule = series.rules(rows)
         size = len(self._rule)
-        self._offset_ms = round(calendar.offset.total_seconds() * 1000)
-        least, rests = np.zeros(1 + len(series.kinds)), np.zeros(1 + len(series.kinds), np.bool_)
+        self._clock = round(calendar.offset.total_seconds() * 1000), calendar.days()
+        self._rules = np.zeros(1 + len(series.kinds), _RULE)
         for kind, row in rows.items():
-            least[1 + kind] = row.least * scale(row.unit, row.quantity)[0]
-            rests[1 + kind] = row.rests
-        self._least, self._rests = least[self._rule], rests[self._rule]
+            reached = min(SLOTS, max(1, DAY_MS // max(1, series.kinds[kind].interval_ms)))
+            least = row.least * scale(row.unit, row.quantity)[0]
+            self._rules[1 + kind] = (least, row.rests, int(WARM_SHARE * reached))
         self._state = np.zeros(size, _STATE)
         self._state["time"] = np.iinfo(np.int64).min
         self._profile = np.zeros((size, DAY_TYPES, SLOTS), np.float32)
-        self._weight = np.zeros((size, DAY_TYPES, SLOTS), np.float32)
+        self._weight = np.zeros((size, DAY_TYPES, SLOTS), np.uint8)
 
     @classmethod
     def build(cls, scope: Scope) -> SeasonalDetector:
@@ -79,8 +93,8 @@ class SeasonalDetector:
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which series became strange for their time of day, and which are no longer."""
         events = room(len(batch))
-        memory = (self._state, self._profile, self._weight, self._rests)
-        count = scan(self._least, memory, self._offset_ms, columns(batch), events)
+        memory = (self._state, self._profile, self._weight)
+        count = scan((self._rule, self._rules), memory, self._clock, columns(batch), events)
         return [self._detection(event) for event in events[:count]]
 
     def save(self) -> bytes:
@@ -90,11 +104,13 @@ class SeasonalDetector:
     def load(self, state: bytes) -> set[Key]:
         """Take over the state of `save`; return the conditions that stand."""
         take_over(state, state=self._state, profile=self._profile, weight=self._weight)
-        self._state["active"] *= self._least > 0
+        self._state["active"] *= self._rule > 0
         standing = np.flatnonzero(self._state["active"]).tolist()
         return {(self._series[number].subject, DetectionKind.SEASONAL.value) for number in standing}
 
     def _detection(self, event: NDArray[np.float64]) -> Detection:
         number = int(event[0])
         row = self._rows[int(self._rule[number]) - 1]
-        return detection(event, self._series[number], DetectionKind.SEASONAL, LEVELS[row.level])
+        series = self._series[number]
+        evidence = band_evidence(event, series, "profile", threshold=STRANGE)
+        return detection(event, series, DetectionKind.SEASONAL, LEVELS[row.level], evidence)

@@ -7,21 +7,23 @@ from typing import Any
 import numba
 import numpy as np
 
+from sensors.city_calendar import DayKind
 from sensors.detection.events import note
 from sensors.detection.series import FAIL
 
-DAY_TYPES = 3
-"""Profiles of a series: all days, working days, weekends."""
+DAY_TYPES = 4
+"""Profiles of a series: all days, and one of each `DayKind`, at its number."""
+_WEEKEND, _HOLIDAY = int(DayKind.WEEKEND), int(DayKind.HOLIDAY)
 SLOTS = 48
 DAY_MS = 86_400_000
 SLOT_MS = DAY_MS // SLOTS
 
-WARM_SLOTS = 40
-"""Half hours of the day that must have been visited before anything is called strange."""
-TYPE_VISITS = 3.0
+WARM_SHARE = 5 / 6
+"""Share of the half hours that a day's readings reach that must have been visited before anything is called strange."""
+TYPE_VISITS = 3
 """Visits of a half hour after which the profile of the day's own type is preferred to that of all days."""
-MEMORY_DAYS = 15.0
-"""Visits over which a half hour's mean forgets."""
+MEMORY_DAYS = 15
+"""Visits over which a half hour's mean forgets; a weight counts them, and stays there."""
 DEVIATION_DAYS = 60.0
 """Days over which the deviation forgets."""
 PRIOR_DAYS = 2.0
@@ -47,28 +49,30 @@ RELEARN_MS = 14 * DAY_MS
 
 
 @numba.njit(cache=True)
-def scan(least: Any, memory: Any, offset_ms: int, columns: Any, events: Any) -> int:  # pragma: no cover  # compiled
-    """Score, then learn, every reading; note each change."""
-    states, profiles, weights, rests = memory
+def scan(ruled: Any, memory: Any, clock: Any, columns: Any, events: Any) -> int:  # pragma: no cover  # compiled
+    """Score, then learn, every reading; note each change. `clock` is the city's offset in ms, and its kinds of days."""
+    which, rules = ruled
+    states, profiles, weights = memory
+    offset_ms, days = clock
     series, time, value, quality, history = columns
     count = 0
     for i in range(len(series)):
         s = series[i]
-        if s < 0 or s >= len(least) or least[s] == 0.0 or quality[i] >= FAIL or not np.isfinite(value[i]):
+        if s < 0 or s >= len(which) or which[s] == 0 or quality[i] >= FAIL or not np.isfinite(value[i]):
             continue
-        now, profile, weight = states[s], profiles[s], weights[s]
+        rule, now, profile, weight = rules[which[s]], states[s], profiles[s], weights[s]
         if time[i] <= now.time:
             continue
         local = time[i] + offset_ms
         visit = local // SLOT_MS
         if visit != now.visit:
-            _commit(now, profile, weight)
+            _commit(now, profile, weight, days)
             now.visit = visit
-        kind = _day_type(weight, local)
+        kind = _day_type(weight, local, days)
         expected = _expected(profile[kind], weight[kind], local)
         passed = min(time[i] - now.time, SLOT_MS) if now.count or now.days else SLOT_MS
         now.time = time[i]
-        if rests[s] and abs(value[i]) <= least[s]:
+        if rule.rests and abs(value[i]) <= rule.least:
             now.rested += passed
         now.sum += value[i]
         now.count += 1
@@ -78,10 +82,10 @@ def scan(least: Any, memory: Any, offset_ms: int, columns: Any, events: Any) -> 
         away = value[i] - expected
         now.squares += away * away
         now.residual += rate * (away - now.residual)
-        sd = _deviation(now, least[s], rate)
+        sd = _deviation(now, rule.least, rate)
         z = now.residual / sd
         before = now.active
-        _judge(now, weight, z, passed, not history[i] and now.rested < RESTED_MS and _warm(weight[0]))
+        _judge(now, weight, z, passed, not history[i] and now.rested < RESTED_MS and now.visited >= rule.warm)
         if now.active != before:
             low, high = expected - 3.0 * sd, expected + 3.0 * sd
             count = note(events, count, (s, now.active, time[i], value[i], low, high, abs(z)))
@@ -98,8 +102,8 @@ def _judge(now: Any, weight: Any, z: float, passed: int, scored: bool) -> None: 
     else:
         now.strange = 0
     if now.strange and time - now.strange > RELEARN_MS:
-        weight[:] = 0.0
-        now.strange = now.active = 0
+        weight[:] = 0
+        now.strange = now.active = now.visited = 0
         now.up = now.down = now.residual = now.deviation = now.days = 0.0
         return
     if not scored:
@@ -124,12 +128,12 @@ def _judge(now: Any, weight: Any, z: float, passed: int, scored: bool) -> None: 
 
 
 @numba.njit(cache=True)
-def _commit(now: Any, profile: Any, weight: Any) -> None:  # pragma: no cover  # compiled
+def _commit(now: Any, profile: Any, weight: Any, days: Any) -> None:  # pragma: no cover  # compiled
     """Learn the half hour that is over, unless anything in it was doubtful, and begin the next."""
     if now.count and not now.spoiled:
         slot = now.visit % SLOTS
         mean = now.sum / now.count
-        typed = 1 + _weekend(now.visit // SLOTS)
+        typed = _kind(now.visit // SLOTS, days)
         for kind in (0, typed):
             if kind == 0 and weight[0, slot] > 0:
                 scored = weight[typed, slot] >= TYPE_VISITS
@@ -139,7 +143,8 @@ def _commit(now: Any, profile: Any, weight: Any) -> None:  # pragma: no cover  #
                 now.days = keep * now.days + 1.0 / SLOTS
                 spread = max(0.0, now.squares / now.count - away * away)
                 now.noise += (spread - now.noise) / (SLOTS if now.days > 1.0 else 1.0 + SLOTS * now.days)
-            weight[kind, slot] = min(weight[kind, slot] + 1.0, MEMORY_DAYS)
+            now.visited += kind == 0 and weight[0, slot] == 0
+            weight[kind, slot] = min(weight[kind, slot] + 1, MEMORY_DAYS)
             profile[kind, slot] += (mean - profile[kind, slot]) / weight[kind, slot]
         now.range = _range(profile[0], weight[0])
     now.sum = 0.0
@@ -158,34 +163,35 @@ def _deviation(now: Any, least: float, rate: float) -> float:  # pragma: no cove
 
 @numba.njit(cache=True)
 def _expected(profile: Any, weight: Any, local: int) -> float:  # pragma: no cover  # compiled
-    """Return the profile between the middles of two half hours; NaN where one was never visited."""
+    """Return the profile between the middles of two half hours, or of the one that was visited; NaN where none was."""
     position = (local % DAY_MS) / SLOT_MS - 0.5
     first = int(np.floor(position))
     share = position - first
     a, b = first % SLOTS, (first + 1) % SLOTS
     if weight[a] == 0 or weight[b] == 0:
-        return np.nan
+        if weight[a] == weight[b]:
+            return np.nan
+        return profile[b] if weight[a] == 0 else profile[a]
     return (1.0 - share) * profile[a] + share * profile[b]
 
 
 @numba.njit(cache=True)
-def _day_type(weight: Any, local: int) -> int:  # pragma: no cover  # compiled
-    """Return which profile to trust: that of the day's own type once it has been seen often enough."""
-    kind = 1 + _weekend(local // DAY_MS)
+def _day_type(weight: Any, local: int, days: Any) -> int:  # pragma: no cover  # compiled
+    """Return which profile to trust: that of the day's own type once it has been seen often enough.
+
+    A holiday that has not been is taken for a day of a weekend, and any other day for one of all.
+    """
+    kind = _kind(local // DAY_MS, days)
     slot = (local % DAY_MS) // SLOT_MS
-    enough = weight[kind, slot] >= TYPE_VISITS
-    enough = enough and weight[kind, (slot + 1) % SLOTS] >= TYPE_VISITS and weight[kind, slot - 1] >= TYPE_VISITS
-    return kind if enough else 0
+    if weight[kind, slot] < TYPE_VISITS and kind == _HOLIDAY:
+        kind = _WEEKEND
+    return kind if weight[kind, slot] >= TYPE_VISITS else 0
 
 
 @numba.njit(cache=True)
-def _weekend(day: int) -> int:  # pragma: no cover  # compiled
-    return 1 if (day + 3) % 7 >= 5 else 0  # 1970-01-01 was a Thursday
-
-
-@numba.njit(cache=True)
-def _warm(weight: Any) -> bool:  # pragma: no cover  # compiled
-    return (weight > 0).sum() >= WARM_SLOTS
+def _kind(day: int, days: Any) -> int:  # pragma: no cover  # compiled
+    """Return the `DayKind` of a local day, by its number since 1970."""
+    return np.int64(days[min(max(day, 0), len(days) - 1)])
 
 
 @numba.njit(cache=True)

@@ -96,11 +96,19 @@ def rows_of(rows: Sequence[AnyRow], kinds: Sequence[PointKind]) -> dict[int, Any
 def columns(batch: Batch) -> tuple[NDArray[Any], ...]:
     """Return series, time, value, quality and history of a batch as compiled code wants them.
 
-    One type and layout whatever the batch was cut from, since each other one would be compiled anew.
+    A reading ahead of the city's time is taken to be of now: a device's clock that runs ahead, or jumps there once,
+    would otherwise make its series deaf until the city has caught up. One type and layout whatever the batch was cut
+    from, since each other one would be compiled anew.
     """
-    wanted = ((batch.series, np.int32), (batch.time, np.int64), (batch.value, np.float64), (batch.quality, np.uint8))
-    ready = [np.require(column, dtype, ("C", "W")) for column, dtype in wanted]
-    return (*ready, np.require(batch.history, np.bool_, ("C", "W")))
+    wanted = (
+        (batch.series, np.int32),
+        (np.minimum(batch.time, batch.now), np.int64),
+        (batch.value, np.float64),
+        (batch.quality, np.uint8),
+        (batch.history, np.bool_),
+    )
+    series, time, value, quality, history = (np.require(column, dtype, ("C", "W")) for column, dtype in wanted)
+    return series, time, value, quality, history
 
 
 def pack(**arrays: NDArray[Any]) -> bytes:
