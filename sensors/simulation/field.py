@@ -1,6 +1,6 @@
 """The field: every device of a district, what it shows, and what goes wrong there.
 
-A day before the live start is run quickly for history; from it the same state goes on live. What is scripted happens at
+A day (or what is asked for) before the live start is run quickly for history; from it the same state goes on live. What is scripted happens at
 its time after the live start, with one exception that is physical: a blockage builds up for an hour before it closes,
 which may reach back into history, so that the level above it stands high already when it closes. Everything follows
 from the seed, so two fields with one seed and one start show the same values.
@@ -56,16 +56,29 @@ class _Event:
 
 
 class FieldModel:
-    """The devices of `site`, live from `start` (aware) on; `faults` are scripted, `cache` keeps what is slow to run."""
+    """The devices of `site`, live from `start` (aware) on, with a `history` of whole days before.
 
-    def __init__(self, site: Site, start: datetime, cache: Path, *, seed: int, faults: Sequence[Fault] = ()) -> None:
+    `faults` are scripted, `cache` keeps what is slow to run.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        start: datetime,
+        cache: Path,
+        *,
+        seed: int,
+        faults: Sequence[Fault] = (),
+        history: timedelta = HISTORY,
+    ) -> None:
         self.start = start.astimezone(UTC).replace(microsecond=0)
         self.devices: Sequence[Device] = [d for d in site.devices if not d.retired]
         self._site = site
         self._seed = seed
         self._rng = _rng(seed, "faults on command")
         self._broken: dict[FaultKind, list[str]] = {kind: [] for kind in FaultKind}
-        begin = self.start - HISTORY
+        self._length = history
+        begin = self.start - history
         self._at = begin - _WARM_UP
         self._networks = Networks(site, self._at, self.start - BUILD_UP, cache, _rng(seed, "demand"))
         self._sensors = {device.id: list(self._sensors_of(device)) for device in self.devices}
@@ -91,8 +104,8 @@ class FieldModel:
         }
 
     def history(self, device: DeviceId) -> Iterator[tuple[datetime, dict[str, float]]]:
-        """Yield what a device showed in the day before `start`: time, and point → SI value."""
-        begin = self.start - HISTORY
+        """Yield what a device showed in the history before `start`: time, and point → SI value."""
+        begin = self.start - self._length
         for n, row in enumerate(self._history[device]):
             points = (sensor.point.name for sensor in self._sensors[device])
             yield begin + n * HISTORY_STEP, dict(zip(points, row.tolist(), strict=True))
@@ -161,8 +174,8 @@ class FieldModel:
             self._at = to
 
     def _run_history(self, begin: datetime) -> dict[DeviceId, NDArray[np.float64]]:
-        """Run the day before the start; return what each device showed, (samples, points)."""
-        samples = HISTORY // HISTORY_STEP
+        """Run the history before the start; return what each device showed, (samples, points)."""
+        samples = self._length // HISTORY_STEP
         rows = {device: np.empty((samples, len(sensors))) for device, sensors in self._sensors.items()}
         for n in range(samples):
             self.advance(begin + n * HISTORY_STEP)
