@@ -63,7 +63,8 @@ def evaluate(
     )
     if as_json:
         rest = msgspec.to_builtins(result)
-        typer.echo(msgspec.json.encode({**rest.pop("score"), **rest, "thresholds": thresholds}))
+        score = rest.pop("score")
+        typer.echo(msgspec.json.encode({**rest, **score, "thresholds": thresholds}))
     else:
         _print(result, thresholds)
 
