@@ -189,8 +189,8 @@ def _day_type(weight: Any, local: int, days: Any) -> int:  # pragma: no cover  #
 
 
 @numba.njit(cache=True)
-def _kind(day: int, days: Any) -> int:  # pragma: no cover  # compiled
-    """Return the `DayKind` of a local day, by its number since 1970."""
+def _kind(day: int, days: Any) -> Any:  # pragma: no cover  # compiled
+    """Return the `DayKind` of a local day, by its number since 1970, as an int64."""
     return np.int64(days[min(max(day, 0), len(days) - 1)])
 
 
