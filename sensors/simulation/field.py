@@ -1,9 +1,9 @@
 """The field: every device of a district, what it shows, and what goes wrong there.
 
-A day (or what is asked for) before the live start is run quickly for history; from it the same state goes on live. What is scripted happens at
-its time after the live start, with one exception that is physical: a blockage builds up for an hour before it closes,
-which may reach back into history, so that the level above it stands high already when it closes. Everything follows
-from the seed, so two fields with one seed and one start show the same values.
+A day (or what is asked for) before the live start is run quickly for history; from it the same state goes on live. What
+is scripted happens at its time after the live start, with one exception that is physical: a blockage builds up for an
+hour before it closes, which may reach back into history, so that the level above it stands high already when it closes.
+Everything follows from the seed, so two fields with one seed and one start show the same values.
 
 Which fault is where stays in here: nothing of it is in what the devices show but its effect.
 """
