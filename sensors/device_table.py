@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -57,6 +58,7 @@ class DeviceTable(Sequence[Device]):
 
     def __init__(self, devices: Iterable[Device] = ()) -> None:
         self._columns = _Columns()
+        self._order: array[int] | None = None
         deque(self.fill(devices), maxlen=0)
 
     @staticmethod
@@ -70,7 +72,7 @@ class DeviceTable(Sequence[Device]):
         for device in devices:
             columns.add(device)
             yield device
-        self._columns = columns
+        self._columns, self._order = columns, None
         self.points = Points(
             np.asarray(columns.series, np.int32),  # views: nothing grows any more
             np.asarray(columns.kind, np.int32),
@@ -95,9 +97,38 @@ class DeviceTable(Sequence[Device]):
         """The addresses of the devices, empty where one has none."""
         return iter(self._columns.addresses)
 
+    @property
+    def assets(self) -> Sequence[AssetId | None]:
+        """The asset that each device is bound to."""
+        return self._columns.assets
+
+    @property
+    def places(self) -> NDArray[np.float64]:
+        """Where the devices stand: (n, 2), easting and northing in the city's CRS, metres; NaN where nobody knows."""
+        return np.column_stack([np.asarray(self._columns.easting), np.asarray(self._columns.northing)])
+
+    @property
+    def calibration_due(self) -> Sequence[date | None]:
+        """The day by which each point is to be calibrated, in the order of `points`."""
+        return self._columns.calibration_due
+
     def owner(self, row: int) -> DeviceId:
         """Return the device of the point in `row`."""
         return self._columns.ids[self.points.device[row]]
+
+    def find(self, device: str) -> int:
+        """Return where a device stands in the table, -1 for one that does not; the first call puts their ids in order.
+
+        >>> from sensors.detection.checks import sample_devices
+        >>> table = DeviceTable(sample_devices())
+        >>> table.find("S-07"), table.find("nobody")
+        (7, -1)
+        """
+        ids = self._columns.ids
+        if self._order is None:
+            self._order = array("i", sorted(range(len(ids)), key=ids.__getitem__))
+        at = bisect_left(self._order, device, key=ids.__getitem__)
+        return self._order[at] if at < len(ids) and ids[self._order[at]] == device else -1
 
     def __len__(self) -> int:
         return len(self._columns.ids)

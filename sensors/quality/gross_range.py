@@ -1,4 +1,4 @@
-"""Data quality, first of all: the gross tests of QARTOD on every reading.
+"""The gross tests of QARTOD on every reading, without any state: what the store's flags come from.
 
 Source: IOOS, Manual for Real-Time Oceanographic Data Quality Control (QARTOD), tests 1 (gap, missing) and 4 (gross
 range). A reading that fails stays in the store with its flag and feeds no baseline.
@@ -31,7 +31,7 @@ class GrossRange:
 
     def __init__(self, devices: Sequence[Device]) -> None:
         table = DeviceTable.of(devices)
-        spans = np.array([_span(kind) for kind in table.kinds], _SPAN)
+        spans = np.array([span(kind) for kind in table.kinds], _SPAN)
         of = np.full(len(table.rows), len(spans), np.int32)
         known = table.rows >= 0
         of[known] = table.points.kind[table.rows[known]]
@@ -55,7 +55,7 @@ class GrossRange:
         return replace(batch, quality=quality)
 
 
-def _span(kind: PointKind) -> tuple[float, float, Quality]:
+def span(kind: PointKind) -> tuple[float, float, Quality]:
     """Return the least and the most that a point may read, and what it means where it reads more."""
     low, high = kind.low, kind.high
     margin = MARGIN * (high - low) if low is not None and high is not None else 0.0
