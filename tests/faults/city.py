@@ -76,7 +76,7 @@ class City:
             "ingest": {"rate_factor": 0.0},
             "store": {"url": self._store_url},
             # What makes an alarm here are limits and silence; the campaign's values move in no natural way.
-            "detection": {"disabled": ["flat_line", "rate_of_change", "seasonal"]},
+            "detection": {"disabled": ["quality", "rate_of_change", "seasonal"]},
         }
         for name, values in (settings or {}).items():
             sections.setdefault(name, {}).update(values)
