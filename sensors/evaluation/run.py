@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sensors.detection import Detection, Key
-from sensors.detection.pipeline import GROUP, Pipeline
+from sensors.detection import Detection, DetectionKind, Key
+from sensors.detection.pipeline import FUSION, GROUP, Pipeline
 from sensors.detection.scope import Scope
 from sensors.evaluation import SETS, Claim, EvaluationSet, Flagged, Options, Rules, controls
 from sensors.evaluation.judge import Judge
@@ -177,7 +177,9 @@ def _feed(batches: Iterator[tuple[bool, Batch]], scope: Scope, rules: Rules) -> 
     missing = set(rules.detectors) - installed
     if missing:
         raise SettingsError(f"no detector is called {min(missing)!r}", expected=", ".join(sorted(installed)))
-    pipeline = Pipeline.build(scope, disabled=sorted(installed - set(rules.detectors)))
+    fused = DetectionKind.FINDING in rules.kinds  # else each layer is scored by what it says itself
+    off = sorted(installed - set(rules.detectors)) + ([] if fused else [FUSION])
+    pipeline = Pipeline.build(scope, disabled=off)
     quality = GrossRange(scope.devices) if rules.flagged else None  # the pipeline's own flags stay inside it
     said, seen = _Said(frozenset(rules.kinds)), _Seen()
     for scored, batch in batches:

@@ -1,0 +1,283 @@
+"""Fusion: what the layers say, as few findings as there are causes.
+
+Detections of one family (`sign.Family`) that share place and time are signs of one finding: a detection of kind
+FINDING that begins with its first sign, grows with the others, stays itself while one of them stands, and bears them
+as evidence. What statistics and networks say has no alarm of its own. A safety limit and the silence of a device do;
+the limit is evidence for a finding that stands beside it. How bad a finding is, `levels` says.
+
+Where one cause ends and the next begins: signs of one place (asset, device) belong together; others within the reach
+of their family, along open pipes. Two places that a network layer located further apart than that layer can err are
+two causes, and so is a sudden change long after the last one. A device that quality control found out speaks for its
+own fault only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from operator import attrgetter
+
+import msgspec
+
+from sensors.detection import Detection, DetectionKind, Key, Subject
+from sensors.detection.fusion.finding import MILDEST, Finding
+from sensors.detection.fusion.levels import Levels
+from sensors.detection.fusion.places import Places, apart_m
+from sensors.detection.fusion.sign import Family, Sign, meaning_of
+from sensors.detection.scope import Scope
+from twin.errors import InputError
+
+_ALARMS = frozenset({DetectionKind.LIMIT, DetectionKind.SILENCE, DetectionKind.FINDING})
+"""Kinds that are alarms of their own; what a third party has fused itself passes as it is."""
+
+_NO_SIGNS = frozenset({DetectionKind.SILENCE, DetectionKind.FINDING})
+
+_PIPED = frozenset(Family) - {Family.GAS, Family.DEVICE, Family.OTHER}
+"""Families whose signs are joined by open pipes only; gas also goes through the ground."""
+
+_NEVER = -(2**62)
+
+
+class _SavedFinding(msgspec.Struct):
+    subject: Subject
+    rule: str
+    family: Family
+    opened: int
+    sudden: int
+    changed: int
+    ended: int | None
+    level: int
+    confidence: float
+    told: Detection | None
+    signs: list[Detection]
+
+
+class _State(msgspec.Struct):
+    findings: list[_SavedFinding]
+    loose: list[Detection]
+    alarms: list[Key]
+
+
+class Fusion:
+    """Makes findings of detections; one batch's at a time, in the order of their times.
+
+    >>> from sensors.detection.checks import sample_devices
+    >>> from sensors.limits import load
+    >>> fusion = Fusion(Scope(sample_devices(), load()))
+    >>> fall = Detection(Subject("point:S-00/pressure"), "rate_of_change", DetectionKind.RATE_OF_CHANGE, active=True,
+    ...                  level=3, time=0, value=2e5, expected=(2.8e5, 3.2e5), quantity="pressure")
+    >>> [(told.subject, told.rule, told.evidence.members) for told in fusion.update([fall])]
+    [('device:S-00', 'burst', (('point:S-00/pressure', 'rate_of_change'),))]
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._places = Places(scope)
+        self._levels = Levels(scope)
+        number = scope.limits.number
+        self._reach_m = {family: number("fusion", f"reach_{family.value}") for family in Family}
+        self._apart_m = number("fusion", "apart")
+        self._together_ms = 1000 * number("fusion", "together")
+        self._hold_ms = 1000 * number("fusion", "hold")
+        self._findings: dict[Key, Finding] = {}
+        self._of: dict[Key, Finding] = {}
+        self._loose: dict[Key, Sign] = {}
+        self._alarms: set[Key] = set()
+
+    @property
+    def standing(self) -> set[Key]:
+        """The conditions that stand, of findings and of what passes."""
+        return self._alarms | {key for key, finding in self._findings.items() if finding.ended is None}
+
+    def update(self, detections: Iterable[Detection]) -> list[Detection]:
+        """Take in what the layers say, and return what there is to tell: alarms of their own, and findings."""
+        told: list[Detection] = []
+        for each in sorted(detections, key=attrgetter("time", "subject", "rule")):
+            key = (each.subject, each.rule)
+            if each.kind in _ALARMS or (key in self._alarms and not each.active):
+                (self._alarms.add if each.active else self._alarms.discard)(key)
+                told.append(each)
+            if each.kind not in _NO_SIGNS:
+                told += self._begun(each, each.time) if each.active else self._over(key, each.time)
+        return told
+
+    def save(self) -> bytes:
+        """Return the whole state."""
+        findings = [_saved(each) for each in self._findings.values()]
+        loose = [sign.said for sign in self._loose.values()]
+        return msgspec.msgpack.encode(_State(findings, loose, sorted(self._alarms)))
+
+    def load(self, state: bytes | None, standing: Collection[Key]) -> None:
+        """Take over the state of `save`, of what is still `standing` by the word of the detectors; InputError E_FORMAT.
+
+        A finding none of whose signs stands any longer is gone. What stands and is in no state, as where fusion was
+        off before, is an alarm of its own until it is over.
+        """
+        saved = _State([], [], []) if state is None else _decoded(state)
+        stands = set(standing)
+        findings = [self._restored(each, stands) for each in saved.findings]
+        self._findings = {each.key: each for each in findings if each.stands or each.ended is not None}
+        self._of = {key: each for each in self._findings.values() for key in each.signs}
+        loose = [self._sign(said) for said in saved.loose]
+        self._loose = {sign.key: sign for sign in loose if sign.key in stands}
+        self._alarms = (set(saved.alarms) & stands) | (stands - self._of.keys() - self._loose.keys())
+
+    def _restored(self, saved: _SavedFinding, standing: Collection[Key]) -> Finding:
+        signs = [self._sign(said) for said in saved.signs if (said.subject, said.rule) in standing]
+        return Finding(
+            saved.subject,
+            saved.rule,
+            saved.family,
+            self._places.named(saved.subject),
+            saved.opened,
+            saved.sudden,
+            saved.changed,
+            saved.ended,
+            saved.level,
+            saved.confidence,
+            {sign.key: sign for sign in signs},
+            saved.told,
+        )
+
+    def _sign(self, said: Detection) -> Sign:
+        spot = self._places.of(said)
+        return Sign(said, meaning_of(said, spot.system), spot)
+
+    def _begun(self, said: Detection, time: int) -> list[Detection]:
+        """Take in a condition that began or changed."""
+        sign = self._sign(said)
+        finding = self._of.get(sign.key) or self._joined(sign, time)
+        if finding is None and not sign.meaning.begins:
+            self._loose[sign.key] = sign
+            return []
+        finding = finding or self._opened(sign, time)
+        self._take(finding, sign)
+        damned = self._released(sign.spot.device, finding, time) if sign.meaning.damns else []
+        return [*damned, *self._tell(finding, time)]
+
+    def _over(self, key: Key, time: int) -> list[Detection]:
+        """Take in that a condition is over."""
+        self._loose.pop(key, None)
+        finding = self._of.pop(key, None)
+        if finding is None:
+            return []
+        over = finding.signs.pop(key)
+        if not over.meaning.damns or any(sign.meaning.damns for sign in finding.signs.values()):
+            return self._tell(finding, time)
+        again = [sign for sign in finding.signs.values() if sign.meaning.family is not Family.DEVICE]
+        for sign in again:  # its device is believed again
+            del finding.signs[sign.key], self._of[sign.key]
+        return [*self._tell(finding, time), *(each for sign in again for each in self._begun(sign.said, time))]
+
+    def _tell(self, finding: Finding, time: int) -> list[Detection]:
+        """Return what is new about a finding."""
+        if finding.stands:
+            lead = finding.ranked()[0]
+            best = lead.said.evidence.candidates[:1]
+            place = self._places.at(best[0].asset, lead.spot) if best else lead.spot
+            told = finding.tell(self._levels.of(finding, place), time)
+            return [] if told is None else [told]
+        for key in finding.signs:  # safety limits, which may join the next one
+            del self._of[key]
+        self._loose |= finding.signs
+        finding.signs = {}
+        return [finding.end(time)]
+
+    def _joined(self, sign: Sign, time: int) -> Finding | None:
+        """Return the finding that a sign belongs to: the nearest that may take it in, one that stands before others."""
+        self._findings = {
+            key: each
+            for key, each in self._findings.items()
+            if each.ended is None or time - each.ended <= self._hold_ms
+        }
+        fault = self._findings.get((Subject(f"device:{sign.spot.device}"), "device_fault"))
+        if fault is not None and fault.damns and sign.meaning.begins and not sign.meaning.locates:
+            return fault
+        near: list[tuple[bool, float, int, Key, Finding]] = []
+        for finding in self._findings.values():
+            distance = self._distance_m(sign, finding, time)
+            if distance <= self._reach_m[finding.family] and (finding.ended is None or sign.meaning.begins):
+                near.append((finding.ended is not None, distance, finding.opened, finding.key, finding))
+        return min(near)[-1] if near else None
+
+    def _distance_m(self, sign: Sign, finding: Finding, time: int) -> float:
+        """Return how far a sign is from a finding that it may be one of; infinite where it may not."""
+        meaning = sign.meaning
+        if meaning.family is not finding.family:
+            return math.inf
+        piped = meaning.family in _PIPED
+        own = apart_m(sign.spot, finding.home, piped=piped)
+        if meaning.sudden and own > 0 and time - max(finding.opened, finding.sudden) > self._together_ms:
+            return math.inf
+        others = [(each, apart_m(sign.spot, each.spot, piped=piped)) for each in finding.signs.values()]
+        for each, distance in others:
+            rival = meaning.locates and each.meaning.locates and each.said.kind is sign.said.kind
+            if rival and distance > self._apart_m:
+                return math.inf
+        return min([own, *(distance for _, distance in others)])
+
+    def _opened(self, sign: Sign, time: int) -> Finding:
+        """Return the finding that a sign begins; the one of that name where there is one."""
+        spot, meaning = sign.spot, sign.meaning
+        subject = sign.said.subject
+        if spot.device:
+            of_asset = spot.asset is not None and meaning.family is not Family.DEVICE
+            subject = Subject(f"asset:{spot.asset}" if of_asset else f"device:{spot.device}")
+        fresh = Finding(subject, meaning.rule, meaning.family, self._places.named(subject), time, _NEVER, _NEVER)
+        return self._findings.setdefault(fresh.key, fresh)
+
+    def _take(self, finding: Finding, sign: Sign) -> None:
+        begins = finding.ended is not None or not finding.signs
+        if finding.ended is not None:
+            finding.ended, finding.opened = None, sign.said.time
+            finding.level, finding.confidence = MILDEST, 0.0
+        finding.signs[sign.key] = sign
+        self._of[sign.key] = finding
+        if sign.meaning.sudden:
+            finding.sudden = max(finding.sudden, sign.said.time)
+        for limit in list(self._loose.values()) if begins else ():
+            if self._distance_m(limit, finding, sign.said.time) <= self._reach_m[finding.family]:
+                del self._loose[limit.key]
+                finding.signs[limit.key] = limit
+                self._of[limit.key] = finding
+
+    def _released(self, device: str, fault: Finding, time: int) -> list[Detection]:
+        """Take what a faulty device measured from other findings to its own; return what that makes of them."""
+        told: list[Detection] = []
+        for finding in list(self._findings.values()):
+            doubtful = [] if finding is fault else [sign for sign in finding.signs.values() if _of_series(sign, device)]
+            for sign in doubtful:
+                del finding.signs[sign.key]
+                self._take(fault, sign)
+            if doubtful:
+                told += self._tell(finding, time)
+        return told
+
+
+def _of_series(sign: Sign, device: str) -> bool:
+    return sign.spot.device == device and sign.meaning.begins and not sign.meaning.locates
+
+
+def _decoded(state: bytes) -> _State:
+    try:
+        return msgspec.msgpack.decode(state, type=_State)
+    except msgspec.MsgspecError as error:
+        raise InputError(str(error), where="fusion state", expected="bytes of `save`", code="E_FORMAT") from None
+
+
+def _saved(finding: Finding) -> _SavedFinding:
+    return _SavedFinding(
+        finding.subject,
+        finding.rule,
+        finding.family,
+        finding.opened,
+        finding.sudden,
+        finding.changed,
+        finding.ended,
+        finding.level,
+        finding.confidence,
+        finding.told,
+        [sign.said for sign in finding.signs.values()],
+    )
+
+
+__all__ = ["Fusion"]

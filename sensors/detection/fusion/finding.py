@@ -1,0 +1,178 @@
+"""A finding: several signs of one cause, told as one detection that stays itself while it stands."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sensors.detection import Candidate, Detection, DetectionKind, Evidence, Fact, Key, Subject
+from sensors.detection.fusion.places import Spot
+from sensors.detection.fusion.sign import Family, Sign
+from twin.asset import AssetId
+
+MILDEST = 4
+"""The level that a finding begins with; it can only become worse."""
+
+_MOST_CANDIDATES = 10
+_MOST_POINTS = 20
+_MOST_MEMBERS = 50
+_MOST_FACTS = 8
+"""So many of each are told; a person reads three, and a flood must not make an alarm of megabytes."""
+
+_SURE = 0.99
+"""No confidence is higher: the detectors' own are estimates."""
+
+
+@dataclass(slots=True)
+class Finding:
+    """Signs of one cause. `subject` and `rule` are those of its first sign and stay; level and confidence only grow.
+
+    `home` is where the subject is. `opened`, `sudden` (of its newest sudden sign), `changed` (of what it told last) and
+    `ended` (None: it stands) are city times in milliseconds.
+    """
+
+    subject: Subject
+    rule: str
+    family: Family
+    home: Spot
+    opened: int
+    sudden: int
+    changed: int
+    ended: int | None = None
+    level: int = MILDEST
+    confidence: float = 0.0
+    signs: dict[Key, Sign] = field(default_factory=dict[Key, Sign])
+    told: Detection | None = None
+
+    @property
+    def key(self) -> Key:
+        """The condition that it is."""
+        return self.subject, self.rule
+
+    @property
+    def stands(self) -> bool:
+        """Whether any of its signs does, beside safety limits, which are alarms of their own."""
+        return any(sign.meaning.begins for sign in self.signs.values())
+
+    @property
+    def damns(self) -> bool:
+        """Whether a device is at fault so that nothing it measures can be believed."""
+        return any(sign.meaning.damns for sign in self.signs.values())
+
+    def ranked(self) -> list[Sign]:
+        """Return the signs, what knows the network first, then the strongest; limits last."""
+        return sorted(self.signs.values(), key=_rank)
+
+    def tell(self, level: int, time: int) -> Detection | None:
+        """Return what is to be said at `time`, or None where nothing is new; each telling is later than the last.
+
+        `level` is what the matrix and its signs make of it now.
+        """
+        self.level = min(self.level, level)
+        ranked = self.ranked()
+        self.confidence = max(self.confidence, confidence_of(ranked))
+        lead = ranked[0].said
+        now = Detection(
+            self.subject,
+            self.rule,
+            DetectionKind.FINDING,
+            active=True,
+            level=self.level,
+            time=0,
+            value=lead.value,
+            limit=lead.limit,
+            expected=lead.expected,
+            score=self.confidence,
+            quantity=lead.quantity,
+            evidence=_evidence(ranked, self.confidence),
+        )
+        if self.told is not None and (self.told.level, self.told.evidence) == (now.level, now.evidence):
+            return None
+        self.told = now
+        return self._at(now, time, active=True)
+
+    def end(self, time: int) -> Detection:
+        """Return that it is over; it may be taken up again."""
+        assert self.told is not None  # it was told when it began
+        ended = self._at(self.told, time, active=False)
+        self.ended, self.told = self.changed, None
+        return ended
+
+    def _at(self, said: Detection, time: int, *, active: bool) -> Detection:
+        self.changed = max(time, self.changed + 1)
+        return Detection(
+            said.subject,
+            said.rule,
+            said.kind,
+            active=active,
+            level=said.level,
+            time=self.changed,
+            value=said.value,
+            limit=said.limit,
+            expected=said.expected,
+            score=said.score,
+            quantity=said.quantity,
+            evidence=said.evidence,
+        )
+
+
+def confidence_of(signs: Iterable[Sign]) -> float:
+    """Return how sure several signs make one, 0 to 0.99, to two figures.
+
+    Each device or place is one witness, as sure as its surest sign; witnesses that may each be wrong by themselves are
+    all wrong with the product of their doubts (noisy or: Pearl, Probabilistic Reasoning in Intelligent Systems, 1988,
+    section 4.3.2).
+    """
+    doubt: dict[str, float] = defaultdict(lambda: 1.0)
+    for sign in signs:
+        witness = sign.spot.device or sign.said.subject
+        doubt[witness] = min(doubt[witness], 1.0 - sign.said.evidence.confidence)
+    return round(min(_SURE, 1.0 - math.prod(sorted(doubt.values()))), 2)
+
+
+def _rank(sign: Sign) -> tuple[object, ...]:
+    said = sign.said
+    network, limit = sign.meaning.locates, not sign.meaning.begins
+    return (not network, limit, -said.evidence.confidence, -said.score, said.time, said.subject, said.rule)
+
+
+def _evidence(ranked: Sequence[Sign], confidence: float) -> Evidence:
+    said = [sign.said for sign in ranked]
+    points = [point for each in said for point in (each.subject, *each.evidence.points) if _is_point(point)]
+    facts: dict[str, Fact] = {}
+    for each in said:
+        for fact in each.evidence.facts:
+            facts.setdefault(fact.name, fact)
+    alone = len(ranked) == 1
+    return Evidence(
+        basis=said[0].evidence.basis if alone else "fusion",
+        confidence=confidence,
+        candidates=_candidates(said),
+        facts=tuple(facts.values())[:_MOST_FACTS],
+        points=tuple(dict.fromkeys(points))[:_MOST_POINTS],
+        members=tuple((each.subject, each.rule) for each in said[:_MOST_MEMBERS]),
+    )
+
+
+def _candidates(said: Sequence[Detection]) -> tuple[Candidate, ...]:
+    """Return the likeliest causes: the weights of all that name some, each counted by its confidence."""
+    weight: dict[AssetId, float] = defaultdict(float)
+    distance: dict[AssetId, float | None] = {}
+    naming = [each for each in said if each.evidence.candidates]
+    whole = sum(each.evidence.confidence for each in naming)
+    for each in naming:
+        share = each.evidence.confidence / whole if whole else 1.0 / len(naming)
+        for candidate in each.evidence.candidates:
+            weight[candidate.asset] += share * candidate.weight
+            distance.setdefault(candidate.asset, candidate.distance_m)
+    best = sorted(weight, key=lambda asset: (-weight[asset], asset))[:_MOST_CANDIDATES]
+    return tuple(Candidate(asset, round(weight[asset], 4), distance[asset]) for asset in best)
+
+
+def _is_point(subject: Subject) -> bool:
+    return subject.startswith(("point:", "device:"))
+
+
+__all__ = ["Finding", "confidence_of"]

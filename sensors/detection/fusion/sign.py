@@ -1,0 +1,140 @@
+"""Signs: what a detection speaks for, before anything is known of its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sensors.detection import Detection, DetectionKind, Key
+from sensors.detection.fusion.places import Spot
+from twin.asset import System
+
+
+class Family(StrEnum):
+    """What may have one cause; signs of different families are never fused."""
+
+    WATER_LOSS = "water_loss"
+    DRAIN = "drain"
+    INFILTRATION = "infiltration"
+    DISCHARGE = "discharge"
+    GAS = "gas"
+    LINE = "line"
+    WATER_QUALITY = "water_quality"
+    INTEGRITY = "integrity"
+    DEVICE = "device"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """The family of a sign, and the rule of the finding that it begins where no other takes it in.
+
+    `begins` is False for a safety limit: that is an alarm of its own, and joins a finding if there is one. `locates`
+    says that it was found by a layer that knows the network, `sudden` that it came within minutes. `damns` says that
+    nothing its device measures can be believed.
+    """
+
+    family: Family
+    rule: str
+    begins: bool = True
+    locates: bool = False
+    sudden: bool = False
+    damns: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A detection that stands, what it means and where it is."""
+
+    said: Detection
+    meaning: Meaning
+    spot: Spot
+
+    @property
+    def key(self) -> Key:
+        """The condition that it is."""
+        return self.said.subject, self.said.rule
+
+
+_NETWORK: Mapping[DetectionKind, Meaning] = {
+    DetectionKind.LEAK: Meaning(Family.WATER_LOSS, "leak", locates=True),
+    DetectionKind.BALANCE: Meaning(Family.WATER_LOSS, "leak", locates=True),
+    DetectionKind.NIGHT_FLOW: Meaning(Family.WATER_LOSS, "leak", locates=True),
+    DetectionKind.BLOCKAGE: Meaning(Family.DRAIN, "blockage", locates=True),
+    DetectionKind.INFILTRATION: Meaning(Family.INFILTRATION, "infiltration", locates=True),
+    DetectionKind.ILLICIT_DISCHARGE: Meaning(Family.DISCHARGE, "illicit_discharge", locates=True),
+    DetectionKind.GAS_LEAK: Meaning(Family.GAS, "gas_leak", locates=True),
+    DetectionKind.BIOGAS: Meaning(Family.GAS, "biogas", locates=True),
+    DetectionKind.LINE_PRESSURE: Meaning(Family.LINE, "line_pressure", locates=True),
+    DetectionKind.INTEGRITY: Meaning(Family.INTEGRITY, "integrity", locates=True),
+    DetectionKind.WATER_QUALITY: Meaning(Family.WATER_QUALITY, "water_quality", locates=True),
+}
+
+_DAMNING = frozenset({"flat_line", "attenuated", "gross_range", "drift", "inconsistent"})
+"""Quality tests (`sensors.quality.Test`) after which a device's other readings are its fault's and not the city's; a
+low battery or a weak radio makes no reading wrong."""
+
+_GASES = frozenset({"combustible_gas", "methane", "hydrogen_sulfide"})
+_OF_WATER = frozenset(
+    {
+        "free_chlorine",
+        "turbidity",
+        "ph",
+        "conductivity",
+        "temperature",
+        "chlorine_dioxide",
+        "dissolved_oxygen",
+        "redox_potential",
+    }
+)
+
+
+def meaning_of(said: Detection, system: str) -> Meaning:
+    """Return what a detection on something of `system` speaks for.
+
+    >>> from sensors.detection import Subject
+    >>> fall = Detection(Subject("point:WP-1/pressure"), "rate_of_change", DetectionKind.RATE_OF_CHANGE, active=True,
+    ...                  level=3, time=0, value=2e5, expected=(2.8e5, 3.2e5), quantity="pressure")
+    >>> meaning_of(fall, "water").rule, meaning_of(fall, "gas").rule
+    ('burst', 'line_pressure')
+    """
+    if said.kind in {DetectionKind.QUALITY, DetectionKind.FLAT_LINE, DetectionKind.SILENCE}:
+        return Meaning(Family.DEVICE, "device_fault", damns=said.rule in _DAMNING)
+    network = _NETWORK.get(said.kind)
+    if network is None:
+        return _of_series(said, system)
+    sudden = network.family is Family.WATER_LOSS and said.rule == "burst"
+    return Meaning(network.family, "burst", locates=True, sudden=True) if sudden else network
+
+
+def _of_series(said: Detection, system: str) -> Meaning:  # noqa: PLR0911  # a row of a table each
+    """Return what a series speaks for by its quantity and the side on which it left what was expected."""
+    begins, sudden = said.kind is not DetectionKind.LIMIT, said.kind is DetectionKind.RATE_OF_CHANGE
+    side = _side(said)
+    match system, said.quantity, side:
+        case (System.WATER, "pressure", "low") | (System.WATER, "flow", "high"):
+            return Meaning(Family.WATER_LOSS, "burst" if sudden else "leak", begins=begins, sudden=sudden)
+        case (System.DRAINAGE | System.RAIN, "level", "high"):
+            return Meaning(Family.DRAIN, "drain_high", begins=begins)
+        case (System.DRAINAGE | System.RAIN, "flow", _):
+            return Meaning(Family.DRAIN, "drain_flow", begins=begins)
+        case (System.GAS, "pressure", "low"):
+            return Meaning(Family.LINE, "line_pressure", begins=begins)
+        case (_, quantity, "high") if quantity in _GASES:
+            return Meaning(Family.GAS, "gas_rise", begins=begins)
+        case (System.WATER, quantity, _) if quantity in _OF_WATER:
+            return Meaning(Family.WATER_QUALITY, "water_quality", begins=begins)
+        case _:
+            return Meaning(Family.OTHER, "deviation", begins=begins)
+
+
+def _side(said: Detection) -> str:
+    if said.kind is DetectionKind.LIMIT:
+        return "low" if said.rule.endswith("_low") else "high"
+    if said.value is None or said.expected is None:
+        return ""
+    return "low" if said.value < sum(said.expected) / 2 else "high"
+
+
+__all__ = ["Family", "Meaning", "Sign", "meaning_of"]
