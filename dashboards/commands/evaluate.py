@@ -33,6 +33,7 @@ def evaluate(
     log: Annotated[Path, typer.Option(help="JSON lines that every scoring run is appended to.")] = Path(
         "evaluations.jsonl"
     ),
+    claims: Annotated[Path | None, typer.Option(help="Write what was claimed there, a JSON line a claim.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Feed a set to the detectors as if it were live, and score what they say by a truth that another process reads.
@@ -56,6 +57,9 @@ def evaluate(
         result = (
             evaluate_seeds(name, folder, options, seeds) if name == _DISTRICT else evaluate_set(name, folder, options)
         )
+    if claims is not None:
+        _write(claims, b"".join(msgspec.json.encode(claim) + b"\n" for claim in result.said))
+    result = msgspec.structs.replace(result, said=())
     thresholds = state(name, result.training)
     runs.append(
         log,
@@ -81,11 +85,21 @@ def _folder(name: str, data: Path | None, shared: Path | None, made: Path) -> Pa
         return data
     if name == _DISTRICT:
         from sample_models.district import make
+        from sensors.evaluation.district import load_city
 
-        return make(made / _DISTRICT).parent
+        folder = make(made / _DISTRICT).parent
+        load_city(folder)  # once, and not for every seed
+        return folder
     if shared is None:
         raise InputError("says not where the set is", where=name, expected=f"--data DIR, or {_SHARED}")
     return _folder(name, shared / "timeseries" / SETS[name], shared, made)
+
+
+def _write(path: Path, lines: bytes) -> None:
+    try:
+        path.write_bytes(lines)
+    except OSError as error:
+        raise InputError(error.strerror or "cannot be written", where=str(path), code="E_WRITE") from None
 
 
 def _print(result: Result, thresholds: State) -> None:

@@ -6,6 +6,7 @@ detections 18 to 23 % of the perfect € of L-TOWN.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -80,17 +81,20 @@ def random_flags(readings: Flagged, rng: np.random.Generator) -> Flagged:
 def always_claims(claims: Sequence[Claim], field: Field, renewed: timedelta | None) -> list[Claim]:
     """Return a claim at everything that a claim of the run could be about, standing all of the scored time.
 
-    Where the run claimed nothing, at every device.
+    It is of the kind that the run claimed most of such subjects; where it claimed nothing, at every device.
     """
-    prefixes = {_prefix(claim.subject) for claim in claims} or {"device"}
-    subjects = {subject for prefix in prefixes for subject in field.subjects.get(prefix) or _pooled(prefix, claims)}
-    like = claims[0] if claims else Claim(Subject(""), "always", "", 0, None, 1, 0.0)
+    prefixes = Counter(_prefix(claim.subject) for claim in claims) or {"device": 1}
     pipes = {f"asset:{pipe}": pipe for pipe in field.pipes}
-    return [
-        msgspec.structs.replace(like, subject=subject, start=start, end=end, candidates=_itself(pipes.get(subject)))
-        for subject in sorted(subjects)
-        for start, end in _turns(field, renewed)
-    ]
+    found: list[Claim] = []
+    for prefix in sorted(prefixes):
+        like = _commonest([claim for claim in claims if _prefix(claim.subject) == prefix])
+        for subject in field.subjects.get(prefix) or _pooled(prefix, claims):
+            named = _itself(pipes.get(subject))
+            found += [
+                msgspec.structs.replace(like, subject=subject, start=start, end=end, candidates=named)
+                for start, end in _turns(field, renewed)
+            ]
+    return found
 
 
 def always_flags(readings: Flagged) -> Flagged:
@@ -126,6 +130,13 @@ def _alike(claim: Claim, claims: Sequence[Claim], field: Field) -> Sequence[Subj
     """Return the subjects that the claim could have been about as well: zones and the like only as far as claimed."""
     prefix = _prefix(claim.subject)
     return field.subjects.get(prefix) or _pooled(prefix, claims)
+
+
+def _commonest(claims: Sequence[Claim]) -> Claim:
+    if not claims:
+        return Claim(Subject(""), "always", "", 0, None, 1, 0.0)
+    kind, _ = Counter(claim.kind for claim in claims).most_common(1)[0]
+    return next(claim for claim in claims if claim.kind == kind)
 
 
 def _pooled(prefix: str, claims: Sequence[Claim]) -> list[Subject]:

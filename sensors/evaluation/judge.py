@@ -11,10 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
-
 from sensors.evaluation import Claim, Flagged, Options
-from sensors.evaluation.truth import Answer, Asked, FlaggedColumns
+from sensors.evaluation.truth import Answer, Asked, FlaggedColumns, decode, encode
 from twin.errors import InputError, UnavailableError
 
 _END_S = 10.0
@@ -69,7 +67,7 @@ class Judge:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(msgspec.json.encode(asked) + b"\n")
+            self._process.stdin.write(encode(asked))
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except BrokenPipeError:
@@ -77,7 +75,7 @@ class Judge:
         if not line:
             where = f"truth of {self._name}"
             raise UnavailableError("ended without an answer", where=where, expected="see its errors above")
-        answer = msgspec.json.decode(line, type=Answer)
+        answer = decode(line, Answer)
         if answer.refused is not None:
             refused = answer.refused
             raise InputError(refused.what, where=refused.where, expected=refused.expected, code=refused.code)

@@ -13,6 +13,7 @@ import msgspec
 from sensors.evaluation import Options
 from sensors.evaluation.run import Result
 from sensors.evaluation.thresholds import State
+from sensors.evaluation.truth import encode
 from twin.errors import InputError
 
 _GIT_S = 5.0
@@ -59,7 +60,7 @@ def ready(path: Path) -> None:
 
 def append(path: Path, entry: Entry) -> None:
     """Append a line; InputError E_WRITE where the file cannot be written."""
-    _append(path, msgspec.json.encode(entry) + b"\n")
+    _append(path, encode(entry))
 
 
 def _append(path: Path, line: bytes) -> None:

@@ -31,11 +31,11 @@ _RANDOM = 5
 """Keeps the draws of the control apart from what a set draws with the same seed."""
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     """The score of a run, those of its controls, and what was run.
 
     `training` and `scored` are hashes of the readings of both parts as the detectors saw them; `degraded` the
-    detectors that were off, and why. `readings` were fed in `seconds`.
+    detectors that were off, and why. `readings` were fed in `seconds`. `said` are the claims themselves.
     """
 
     set: str
@@ -48,6 +48,7 @@ class Result(msgspec.Struct, frozen=True):
     training: str
     scored: str
     degraded: dict[str, str]
+    said: tuple[Claim, ...] = ()
 
 
 @dataclass(slots=True)
@@ -138,6 +139,7 @@ def evaluate(name: str, data: Path, options: Options) -> Result:
             training=seen.parts[0].hexdigest(),
             scored=seen.parts[1].hexdigest(),
             degraded=degraded,
+            said=tuple(claims),
         )
 
 
@@ -161,6 +163,7 @@ def evaluate_seeds(name: str, data: Path, options: Options, seeds: int, processe
         training=_together(result.training for result in results),
         scored=_together(result.scored for result in results),
         degraded={name: reason for result in results for name, reason in result.degraded.items()},
+        said=tuple(claim for result in results for claim in result.said),
     )
 
 

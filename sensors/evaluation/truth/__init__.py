@@ -17,12 +17,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import numpy as np
 
 from sensors.evaluation import Claim, Flagged, Options
+
+T = TypeVar("T")
+
+
+def encode(message: object) -> bytes:
+    """Return a message as one line of JSON; paths are texts."""
+    return msgspec.json.encode(message, enc_hook=str) + b"\n"
+
+
+def decode(line: bytes, kind: type[T]) -> T:
+    """Return the message of a line; msgspec's errors where it is none."""
+    return msgspec.json.decode(line, type=kind, dec_hook=lambda wanted, value: wanted(value))
 
 
 class Truth(Protocol):
@@ -97,4 +109,4 @@ class Answer(msgspec.Struct, frozen=True):
     refused: Refusal | None = None
 
 
-__all__ = ["Answer", "Asked", "FlaggedColumns", "Refusal", "Truth"]
+__all__ = ["Answer", "Asked", "FlaggedColumns", "Refusal", "Truth", "decode", "encode"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -9,10 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import msgspec
+import structlog
 
 from sensors.evaluation import SETS
-from sensors.evaluation.truth import Answer, Asked, Refusal
+from sensors.evaluation.truth import Answer, Asked, Refusal, decode, encode
 from twin.errors import ChengmaiError, InputError
 
 
@@ -22,7 +23,7 @@ def converse(lines: Iterable[bytes], say: Callable[[bytes], object]) -> None:
     asked = Asked()
     for line in lines:
         try:
-            heard = msgspec.json.decode(line, type=Asked)
+            heard = decode(line, Asked)
             if heard.claims is None:
                 asked = heard
                 truth = import_module(f"sensors.evaluation.truth.{_known(asked.name)}")
@@ -32,7 +33,7 @@ def converse(lines: Iterable[bytes], say: Callable[[bytes], object]) -> None:
                 answer = Answer(score=dict(truth.score(asked.data, heard.claims, flagged, **_keywords(asked))))
         except ChengmaiError as error:
             answer = Answer(refused=Refusal(error.what, error.where, error.expected, error.code))
-        say(msgspec.json.encode(answer) + b"\n")
+        say(encode(answer))
 
 
 def _known(name: str) -> str:
@@ -62,4 +63,5 @@ def _answers() -> BinaryIO:
 
 
 if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     converse(sys.stdin.buffer, _answers().write)
