@@ -1,10 +1,12 @@
 """Seasonal: a value that is strange for its time of day.
 
-Each series has a profile of half hours, over all days and apart for working days and weekends, learnt from visits that
-are past and were normal. The residual against it is smoothed (EWMA: Roberts, 1959) and summed (two-sided CUSUM: Page,
-1954) in units of its own standard deviation from day to day. That deviation starts from a prior and gives way to what
-the days show, as the mean square of a normal sample does to its conjugate prior; one day of experience therefore calls
-only what lies far outside that day strange. Scored before learnt; learning rests while the series is abnormal.
+Each series has a profile of half hours, over all days and apart for working days, weekends and holidays, learnt from
+visits that are past and were normal. The residual against it is smoothed (EWMA: Roberts, 1959) and summed (two-sided
+CUSUM: Page, 1954) in units of its own standard deviation from day to day. That deviation starts from a prior, gives way
+to what the days show, and then to what each half hour shows, as the mean square of a normal sample does to its
+conjugate prior: one day of experience calls only what lies far outside that day strange, and a night becomes a finer
+judge than a morning. Single odd visits teach it no more than a cut-off (a robust z). Scored before learnt; learning
+rests while the series is abnormal.
 """
 
 from __future__ import annotations
@@ -43,14 +45,15 @@ _STATE = np.dtype(
         ("rested", "f8"),
         ("calm", "i8"),
         ("strange", "i8"),
-        ("active", "i2"),
+        ("active", "i1"),
+        ("pending", "i1"),
         ("visited", "i2"),
     ]
 )
 """A series: newest time; the half hour it is in (sum, squares of residuals, count, spoiled); smoothed residual and
 CUSUMs; variance of single readings; sum of squared deviations of half hours, in days, and how many days those are;
 range of the profile; how long it has rested at zero, ms; since when it is calm, and since when it has been strange; the
-side that stands (-1, 0, 1); how many half hours it knows."""
+side that stands and the one that the newest reading asks for (-1, 0, 1); how many half hours it knows."""
 
 
 class SeasonalDetector:
@@ -65,7 +68,7 @@ class SeasonalDetector:
     []
     >>> [strange] = detector.update(sample_batch([0] * 4, 3 * 86_400 + 300 * np.arange(4), [2.5e5] * 4))
     >>> strange.rule, strange.active, [round(end, -3) for end in strange.expected]
-    ('seasonal', True, [279000.0, 321000.0])
+    ('seasonal', True, [282000.0, 318000.0])
     """
 
     def __init__(self, series: SeriesTable, rows: Mapping[int, SeasonalRow], calendar: Calendar) -> None:
@@ -83,6 +86,7 @@ class SeasonalDetector:
         self._state["time"] = np.iinfo(np.int64).min
         self._profile = np.zeros((size, DAY_TYPES, SLOTS), np.float32)
         self._weight = np.zeros((size, DAY_TYPES, SLOTS), np.uint8)
+        self._spread = np.zeros((size, SLOTS), np.float32)
 
     @classmethod
     def build(cls, scope: Scope) -> SeasonalDetector:
@@ -93,17 +97,17 @@ class SeasonalDetector:
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which series became strange for their time of day, and which are no longer."""
         events = room(len(batch))
-        memory = (self._state, self._profile, self._weight)
+        memory = (self._state, self._profile, self._weight, self._spread)
         count = scan((self._rule, self._rules), memory, self._clock, columns(batch), events)
         return [self._detection(event) for event in events[:count]]
 
     def save(self) -> bytes:
         """Return the whole state, about 1.3 KB a series before compression."""
-        return pack(state=self._state, profile=self._profile, weight=self._weight)
+        return pack(state=self._state, profile=self._profile, weight=self._weight, spread=self._spread)
 
     def load(self, state: bytes) -> set[Key]:
         """Take over the state of `save`; return the conditions that stand."""
-        take_over(state, state=self._state, profile=self._profile, weight=self._weight)
+        take_over(state, state=self._state, profile=self._profile, weight=self._weight, spread=self._spread)
         self._state["active"] *= self._rule > 0
         standing = np.flatnonzero(self._state["active"]).tolist()
         return {(self._series[number].subject, DetectionKind.SEASONAL.value) for number in standing}
