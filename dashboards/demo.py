@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -15,8 +16,10 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from dashboards.detection_scope import DetectionScope
 from dashboards.settings import Settings, load
 from sensors.clock import to_ms
+from sensors.detection.scope import Scope
 from sensors.device import Device
 from sensors.reading import Batch, Quality
 from twin.asset import System
@@ -52,6 +55,7 @@ class DemoFolder:
             "city": {"file": "city.gpkg", "district": "hewan", "title": "河湾片区城市生命线运行监测"},
             "mqtt": {"url": f"mqtt://127.0.0.1:{mqtt_port}", "embedded": True},
             "web": {"port": port},
+            "detection": {"hydraulics": ["district/water.inp"]},
             "simulation": {"enabled": True, "district": "district", "seed": seed, "faults": list(FAULTS)},
         }
         self.settings_file.write_text(tomli_w.dumps(values), encoding="utf-8")
@@ -71,7 +75,8 @@ class DemoFolder:
         devices = self._register(settings)
         if fresh:
             say("compiling the detectors and the traces …")
-            _compile_detectors(devices, at)
+            with closing(DetectionScope(settings)) as scope:
+                _compile_detectors(scope.of(devices), at)
             _compile_traces(settings.resolve(settings.city.file), devices)
             stamp.write_text(wanted, "utf-8")
 
@@ -114,14 +119,12 @@ class DemoFolder:
         return devices
 
 
-def _compile_detectors(devices: list[Device], at: datetime) -> None:
+def _compile_detectors(scope: Scope, at: datetime) -> None:
     """Let numba compile and keep the detectors' kernels, so that the first alarm does not wait for them."""
-    from sensors import limits  # noqa: PLC0415
     from sensors.detection.pipeline import Pipeline  # noqa: PLC0415
-    from sensors.detection.scope import Scope  # noqa: PLC0415
 
-    pipeline = Pipeline.build(Scope(devices, limits.load(None)))
-    series = np.array([point.series for device in devices for point in device.points], np.int32)
+    pipeline = Pipeline.build(scope)
+    series = np.array([point.series for device in scope.devices for point in device.points], np.int32)
     none, good = np.zeros(len(series)), np.full(len(series), Quality.GOOD, np.uint8)
     for second in (0, 5):
         now = to_ms(at) + 1000 * second

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from dashboards.detection_scope import DetectionScope
 from dashboards.settings import Settings
 from ingest.device_desk import DeviceDesk
 from ingest.mqtt.connection import Address
@@ -19,12 +20,10 @@ from ingest.spool import Spool
 from ingest.store import ReadingStore, Retention, open_store
 from ingest.storing import StoreForwarder
 from ingest.worker import Limits, Worker
-from sensors import limits as detection_limits
 from sensors.alarm_log import AlarmLog
 from sensors.clock import Clock
 from sensors.command_log import CommandLog
 from sensors.detection.pipeline import Pipeline
-from sensors.detection.scope import Scope
 from sensors.device import Device
 from sensors.presence import Presence
 from sensors.quality import GrossRange
@@ -42,8 +41,7 @@ class Districts:
         self._name = name
         self._registry = Registry(engine)
         self._address = address
-        path = settings.detection.limits
-        self._detection_limits = detection_limits.load(None if path is None else settings.resolve(path))
+        self._scope = DetectionScope(settings)
 
     def spool(self, district: str) -> Path:
         """Return where the spool of a district is."""
@@ -66,6 +64,7 @@ class Districts:
             rate_factor=ingest.rate_factor,
             desk=DeviceDesk(district, Presence(engine), UnknownDevices(engine), CommandLog(engine), self._clock),
             keep_state=keep_state,
+            surroundings=self._scope.revision,
             name=self._name,
         )
 
@@ -77,7 +76,7 @@ class Districts:
         return Drain(spool, StoreForwarder(spool, self._store(), self._clock, check=check, names=lambda: names))
 
     def _pipeline(self, devices: Sequence[Device]) -> Pipeline:
-        return Pipeline.build(Scope(devices, self._detection_limits), self._settings.detection.disabled)
+        return Pipeline.build(self._scope.of(devices), self._settings.detection.disabled)
 
     def _store(self) -> ReadingStore:
         days = self._settings.store

@@ -64,9 +64,14 @@ class DetectionForwarder:
             pipeline.load(state)
 
     @property
-    def degraded(self) -> list[str]:
+    def failed(self) -> list[str]:
         """Detectors that have failed and are switched off."""
-        return sorted(self._pipeline.degraded)
+        return sorted(self._pipeline.failed)
+
+    @property
+    def degraded(self) -> dict[str, str]:
+        """The layers that are off, each with the reason: they failed, or lack what they work with."""
+        return dict(self._pipeline.degraded)
 
     def replace(self, pipeline: Pipeline) -> None:
         """Go on with a pipeline built for a changed registry; it takes over the state of the old one."""

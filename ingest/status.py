@@ -18,7 +18,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     `beat` is machine time, `city_time` the city's; both aware UTC. `last_message` is machine time of the newest
     message, `spooled` the readings not yet in the store, `undetected` those that detection has not checkpointed,
-    `detectors_off` the detectors that failed. `received`, `stored`, `duplicates`, `quarantined` and `spooled` are of
+    `detectors_off` the detectors that failed, `layers_off` these and those that lack what they work with, each with
+    the reason. `received`, `stored`, `duplicates`, `quarantined` and `spooled` are of
     one picture of the ledger, in readings; `purged` are those of `quarantined` that somebody has deleted since,
     and `dropped` were neither received nor receipted, of senders whose share of the quarantine was full.
 
@@ -69,6 +70,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     unaccounted: int = 0
     audited: datetime | None = None
     worker: str = ""
+    layers_off: dict[str, str] = {}
 
     @property
     def ledger(self) -> Ledger:

@@ -75,10 +75,11 @@ class Limits:
 class Worker:
     """Takes in one district until told to stop.
 
-    `pipeline` builds detection for the devices of the registry. A `ManualClock` makes the
-    city a recording, whose time a replay moves; any other clock runs by itself. `desk` sees to devices' status, unknown
-    devices and commands, if there is one; `keep_state` is called every second, to take detection's state elsewhere
-    when it is time to. `name` is this process's, for people.
+    `pipeline` builds detection for the devices of the registry, anew when those change or the number of their
+    `surroundings` does (the city's revision). A `ManualClock` makes the city a recording, whose time a replay moves;
+    any other clock runs by itself. `desk` sees to devices' status, unknown devices and commands, if there is one;
+    `keep_state` is called every second, to take detection's state elsewhere when it is time to. `name` is this
+    process's, for people.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Worker:
         rate_factor: float = 0.0,
         desk: DeviceDesk | None = None,
         keep_state: Callable[[], None] | None = None,
+        surroundings: Callable[[], int] = lambda: 0,
         name: str = "",
     ) -> None:
         self._district = district
@@ -106,14 +108,15 @@ class Worker:
         self._limits = limits or Limits()
         self._desk = desk
         self._keep_state = keep_state
+        self._surroundings = surroundings
         self._name = name
         self._beats: deque[Status] = deque(maxlen=60)
         self._lock = threading.Lock()
-        self._version = -1
+        self._version: tuple[int, int] | None = None
         self._devices = DeviceTable()
         self._admission = self._admit(())
         self._quality = GrossRange(())
-        self._changed: Pipeline | None = None
+        self._changed: deque[Pipeline] = deque(maxlen=1)
         self._registry_outage = Outage("registry", district=district)
         self._desk_outage = Outage("device_desk", district=district)
         self._failure: Exception | None = None
@@ -183,7 +186,7 @@ class Worker:
         """Read the registry again if it has changed; a registry that does not answer stays as it was."""
         with self._lock:
             try:
-                version = self._registry.version()
+                version = self._registry.version(), self._surroundings()
                 self._registry_outage.note(None)
                 if version == self._version:
                     return
@@ -191,17 +194,17 @@ class Worker:
                 with _uncollected():
                     admission = self._admit(devices.fill(self._registry.each(self._district)))
             except (UnavailableError, BusyError) as error:
-                if self._version < 0:
+                if self._version is None:
                     raise
                 self._registry_outage.note(error)
                 return
             with _uncollected():
                 self._quality = GrossRange(devices)
-                self._changed = self._pipeline(devices)
+                self._changed.append(self._pipeline(devices))
             self._admission, self._devices = admission, devices
             self._version = version
             self._connection.subscribe(self._filters())
-            logger.info("registry_loaded", version=version, devices=len(devices))
+            logger.info("registry_loaded", version=version[0], city=version[1], devices=len(devices))
 
     def _admit(self, devices: Iterable[Device]) -> Admission:
         """Return what admits `devices`; in a recording, which moves by rounds, nothing is too late to be live."""
@@ -311,9 +314,10 @@ class Worker:
         return self._admission
 
     def _take_changed(self) -> Pipeline | None:
-        with self._lock:
-            changed, self._changed = self._changed, None
-        return changed
+        try:
+            return self._changed.pop()
+        except IndexError:
+            return None
 
     def _check(self, batch: Batch) -> Batch:
         return self._quality.check(batch)
@@ -370,7 +374,8 @@ class Worker:
             store_s=self._storing.write_s,
             store_missing=self._storing.missing,
             alarms_ok=self._detecting.available,
-            detectors_off=self._detecting.degraded,
+            detectors_off=self._detecting.failed,
+            layers_off=self._detecting.degraded,
             received=ledger.received,
             stored=ledger.stored,
             duplicates=ledger.duplicates,

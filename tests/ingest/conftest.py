@@ -120,6 +120,7 @@ class RecordingPipeline:
         self.batches: list[Batch] = []
         self.standing: set[tuple[str, str]] = set()
         self.degraded: dict[str, str] = {}
+        self.failed: set[str] = set()
 
     def update(self, batch: Batch) -> list[Detection]:
         self.batches.append(batch)

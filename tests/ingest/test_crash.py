@@ -26,7 +26,7 @@ from sensors.operations import connect
 from sensors.registry import Registry
 
 class NoDetection:
-    standing, degraded = set(), {}
+    standing, degraded, failed = set(), {}, set()
     def update(self, batch): return []
     def save(self): return b""
     def load(self, state): pass

@@ -21,6 +21,7 @@ _MOST_MEMBERS = 50
 _MOST_FACTS = 8
 """So many of each are told; a person reads three, and a flood must not make an alarm of megabytes."""
 
+_EVEN = 0.5
 _SURE = 0.99
 """No confidence is higher: the detectors' own are estimates."""
 
@@ -123,12 +124,13 @@ def confidence_of(signs: Iterable[Sign]) -> float:
 
     Each device or place is one witness, as sure as its surest sign; witnesses that may each be wrong by themselves are
     all wrong with the product of their doubts (noisy or: Pearl, Probabilistic Reasoning in Intelligent Systems, 1988,
-    section 4.3.2).
+    section 4.3.2). A safety limit is sure that something is wrong, and knows no more than any other what it is.
     """
     doubt: dict[str, float] = defaultdict(lambda: 1.0)
     for sign in signs:
         witness = sign.spot.device or sign.said.subject
-        doubt[witness] = min(doubt[witness], 1.0 - sign.said.evidence.confidence)
+        sure = sign.said.evidence.confidence if sign.meaning.begins else _EVEN
+        doubt[witness] = min(doubt[witness], 1.0 - sure)
     return round(min(_SURE, 1.0 - math.prod(sorted(doubt.values()))), 2)
 
 

@@ -31,7 +31,7 @@ _EVIDENCE = ("weak", "fair", "strong")
 _REMEMBERED = 1000
 """Places whose consequence is not asked of the city again."""
 _GREATEST = 3
-"""Consequences are 1 (little) to 3 (great)."""
+"""Consequences are 0 (none but for whoever keeps the devices) to 3 (great)."""
 
 
 class Levels:
@@ -52,9 +52,12 @@ class Levels:
         return min([matrix, *(sign.said.level for sign in finding.signs.values())])
 
     def _consequence(self, rule: str, asset: AssetId | None, at: tuple[At, ...]) -> int:
-        """Return what `rule` may lead to there: its own, one more on a main, one more near a sensitive building."""
+        """Return what `rule` may lead to there: its own, one more on a main, one more near a sensitive building.
+
+        What leads to nothing (a faulty device) does so everywhere.
+        """
         own = round(self._limits.number("fusion", f"consequence_{rule}"))
-        return min(_GREATEST, own + self._on_main(asset) + self._near_sensitive(at))
+        return min(_GREATEST, own + self._on_main(asset) + self._near_sensitive(at)) if own else 0
 
     def _on_main(self, asset: AssetId | None) -> bool:
         if self._city is None or self._graph is None or asset is None:
@@ -74,7 +77,7 @@ class Levels:
 
 
 def by_matrix(limits: Limits, confidence: float, consequence: int) -> int:
-    """Return the level that the matrix has for evidence and consequence (1 to 3).
+    """Return the level that the matrix has for evidence and consequence (0 to 3).
 
     >>> from sensors.limits import load
     >>> by_matrix(load(), 0.3, 1), by_matrix(load(), 0.95, 3)

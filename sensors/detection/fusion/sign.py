@@ -71,7 +71,9 @@ _NETWORK: Mapping[DetectionKind, Meaning] = {
     DetectionKind.WATER_QUALITY: Meaning(Family.WATER_QUALITY, "water_quality", locates=True),
 }
 
-_DAMNING = frozenset({"flat_line", "attenuated", "gross_range", "drift", "inconsistent"})
+_DAMNING = frozenset(
+    {"flat_line", "attenuated", "gross_range", "operator_range", "drift", "inconsistent", "ice", "companion", "missing"}
+)
 """Quality tests (`sensors.quality.Test`) after which a device's other readings are its fault's and not the city's; a
 low battery or a weak radio makes no reading wrong."""
 
