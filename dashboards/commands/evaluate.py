@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _SHARED = "CHENGMAI_DATA"
 _DISTRICT = "district"
+_WHOLE = 1000.0
 
 
 def evaluate(
@@ -110,6 +111,8 @@ def _print(result: Result, thresholds: State) -> None:
     columns = (Column(result.set, no_wrap=True), "score", "random alarms", "always alarm")
     table = Table(*columns, box=None, pad_edge=False)
     for name, value in result.score.items():
+        if isinstance(value, list | dict):
+            continue  # for --json
         controls = (result.random_control.get(name), result.always_control.get(name))
         table.add_row(name, *(_text(each) for each in (value, *controls)))
     console.print(table)
@@ -126,15 +129,6 @@ def _print(result: Result, thresholds: State) -> None:
 
 
 def _text(value: object) -> str:
-    if value is None:
-        return "-"
-    return (
-        f"{value:,.4g}"
-        if isinstance(value, float) and abs(value) < _WHOLE
-        else f"{value:,.0f}"
-        if isinstance(value, float)
-        else str(value)
-    )
-
-
-_WHOLE = 1000.0
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < _WHOLE else f"{value:,.0f}"
+    return "-" if value is None else str(value)

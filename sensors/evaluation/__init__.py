@@ -82,8 +82,9 @@ class Options(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What of a run counts: the detectors that run (names of entry points) and the kinds that are claims.
+    """What of a run counts: the detectors that run and the kinds that are claims.
 
+    Detectors are named as their entry points are; ``fusion`` among them fuses what they say. Quality always goes first.
     With `flagged`, the readings that quality control flags (SUSPECT or worse) are given to the truth as well. The
     always-alarm control is told anew every `renewed` (None: once, and it stands), so that a truth which counts onsets
     cannot take a single one for cheap.

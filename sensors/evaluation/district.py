@@ -15,7 +15,7 @@ import numpy as np
 
 from sensors import limits
 from sensors.detection import DetectionKind
-from sensors.detection.pipeline import GROUP
+from sensors.detection.pipeline import FUSION, GROUP
 from sensors.detection.scope import Scope
 from sensors.device import Device
 from sensors.device_list import read_devices
@@ -61,7 +61,7 @@ class District:
 
     def rules(self) -> Rules:
         """Return all that is installed, and everything that would be an alarm."""
-        installed = sorted(point.name for point in entry_points(group=GROUP))
+        installed = [FUSION, *sorted(point.name for point in entry_points(group=GROUP))]
         kinds = [kind for kind in DetectionKind if kind is not DetectionKind.INGEST]
         return Rules(installed, kinds, renewed=timedelta(hours=1))
 

@@ -23,7 +23,7 @@ from sensors.detection.pipeline import FUSION, GROUP, Pipeline
 from sensors.detection.scope import Scope
 from sensors.evaluation import SETS, Claim, EvaluationSet, Flagged, Options, Rules, controls
 from sensors.evaluation.judge import Judge
-from sensors.quality import GrossRange
+from sensors.quality import Quality
 from sensors.reading import Batch
 from twin.errors import InputError, SettingsError
 
@@ -176,20 +176,21 @@ def open_set(name: str, options: Options) -> EvaluationSet:
 
 def _feed(batches: Iterator[tuple[bool, Batch]], scope: Scope, rules: Rules) -> tuple[_Said, _Seen, dict[str, str]]:
     """Hand every batch to the pipeline, as a live worker does, and keep what it says."""
-    installed = {point.name for point in entry_points(group=GROUP)}
+    installed = {FUSION, *(point.name for point in entry_points(group=GROUP))}
     missing = set(rules.detectors) - installed
     if missing:
         raise SettingsError(f"no detector is called {min(missing)!r}", expected=", ".join(sorted(installed)))
     fused = DetectionKind.FINDING in rules.kinds  # else each layer is scored by what it says itself
     off = sorted(installed - set(rules.detectors)) + ([] if fused else [FUSION])
     pipeline = Pipeline.build(scope, disabled=off)
-    quality = GrossRange(scope.devices) if rules.flagged else None  # the pipeline's own flags stay inside it
+    quality = Quality.build(scope) if rules.flagged else None  # the pipeline's own flags stay inside it
     said, seen = _Said(frozenset(rules.kinds)), _Seen()
     for scored, batch in batches:
         seen.take(batch, scored=scored)
         said.take(pipeline.update(batch), batch.now)
         if quality is not None:
-            seen.flagged += [quality.check(batch)] * scored
+            checked, _ = quality.check(batch)
+            seen.flagged += [checked] * scored
     return said, seen, dict(pipeline.degraded)
 
 

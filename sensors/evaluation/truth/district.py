@@ -47,8 +47,11 @@ GRACE = timedelta(hours=1)
 LEAK_M = 150.0
 HOPS = 1
 """Within what a leak counts as located (along the pipes), and a blockage or a gas leak (manholes)."""
-REACH_M = 300.0
-"""Beyond this (in plan) a claim about drains or gas has nothing to do with a fault. A burst is felt everywhere."""
+REACH_M = {FaultKind.BURST: math.inf, FaultKind.BLOCKAGE: 1000.0, FaultKind.GAS_LEAK: 300.0}
+"""Beyond this (in plan) a claim has nothing to do with a fault: a burst is felt everywhere, the pool above a blockage
+and the wave when it goes as far as the drain is flat, gas two or three manholes on."""
+ALIKE_M = 300.0
+"""Two faults of one kind are at least so far apart: nearer ones are one job for one crew."""
 APART_M = 200.0
 """No device fails so near to a fault in the networks: it might be its only witness."""
 LEAST_FLOW_M3S = 1e-3
@@ -209,13 +212,13 @@ class Places:
                 kind = faults[number].kind
                 if not kind.of_device and system in _SYSTEM[kind]:
                     near[number] = self.plan_m(self.asset_of(claim), faults[number].place)
-        reached = {n: m for n, m in near.items() if faults[n].kind is FaultKind.BURST or m <= REACH_M}
+        reached = {n: metres for n, metres in near.items() if metres <= REACH_M[faults[n].kind]}
         return min(reached, key=lambda number: (reached[number], number), default=None)
 
     def apart(self, place: str, taken: Sequence[str], kind: FaultKind) -> bool:
         """Say whether a fault at `place` leaves those at `taken` their witnesses."""
         if not kind.of_device:
-            return all(self.plan_m(place, other) > REACH_M for other in taken)
+            return all(self.plan_m(place, other) > ALIKE_M for other in taken)
         device = self.devices.get(place)  # pyright: ignore[reportArgumentType]  # an id is a str
         return all(self.plan_m(str(device.asset) if device else place, other) > APART_M for other in taken)
 
