@@ -1,57 +1,52 @@
-"""One sentence a person reads: what was seen, what was expected, and where."""
+"""One sentence a person reads: what was seen and where, what was expected and why, how sure that is, where to look."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
 
 from sensors.alarm import Alarm
-from sensors.detection import DetectionKind
+from sensors.detection import NO_EVIDENCE, DetectionKind, Fact
 from sensors.ingest_alarm import said_en, said_zh
 from sensors.quantity import CATALOGUE, from_si, usual_unit
+from sensors.wording import (
+    BASES,
+    FACTS,
+    FLOOD,
+    HYPOTHESES,
+    LEVELS,
+    OBSERVATIONS,
+    STATES,
+    TESTS,
+    Language,
+    word,
+)
+from twin.asset import AssetId
 
-Language: TypeAlias = Literal["zh", "en"]
+_TOLD = 3
+"""So many candidates and facts are told; the others are in the evidence."""
 
-LEVELS: dict[Language, tuple[str, str, str, str]] = {
-    "zh": ("一级红", "二级橙", "三级黄", "四级蓝"),
-    "en": ("red", "orange", "yellow", "blue"),
-}
-"""The words of levels 1 to 4."""
+_LIKELY = 0.85
+"""From this confidence on a cause is called likely, below it possible."""
 
-FLOOD: dict[Language, str] = {"zh": "报警泛滥", "en": "flood"}
-"""The word for more alarms at once than a person can take in."""
-
-STATES: dict[Language, dict[str, str]] = {
-    "zh": {
-        "normal": "正常",
-        "unacknowledged": "未确认",
-        "acknowledged": "已确认",
-        "returned_unacknowledged": "已恢复未确认",
-        "latched_unacknowledged": "锁存未确认",
-        "latched_acknowledged": "锁存已确认",
-    },
-    "en": {
-        "normal": "normal",
-        "unacknowledged": "unacknowledged",
-        "acknowledged": "acknowledged",
-        "returned_unacknowledged": "returned, unacknowledged",
-        "latched_unacknowledged": "latched, unacknowledged",
-        "latched_acknowledged": "latched, acknowledged",
-    },
-}
-"""The words of the ISA-18.2 states."""
+_BARE = frozenset({DetectionKind.LIMIT, DetectionKind.SILENCE, DetectionKind.INGEST})
+"""Kinds whose sentence says all there is: a limit is exceeded or is not."""
 
 
 def sentence(alarm: Alarm, language: Language = "zh") -> str:
     """Return what `alarm` says, in `language`, with values in the unit that people of its system read.
 
-    A limit is named with its value, a statistical finding with the band that was expected.
+    A limit is named with its value, what was found by statistics or a model with the band that was expected, what that
+    rests on, how sure it is, and the likeliest places.
     """
-    return _zh(alarm) if language == "zh" else _en(alarm)
+    said = _zh(alarm) if language == "zh" else _en(alarm)
+    if alarm.kind in _BARE or alarm.evidence == NO_EVIDENCE:
+        return said
+    stop, comma = ("。", "；") if language == "zh" else (".", "; ")
+    return comma.join([said.removesuffix(stop), *_why(alarm, language)]) + stop
 
 
 def _zh(alarm: Alarm) -> str:  # noqa: PLR0911  # a sentence a kind
-    where = f"{_subject(alarm)}（{_asset(alarm)}）" if alarm.asset else _subject(alarm)
+    where = _where(alarm, "zh")
     what = CATALOGUE[alarm.quantity].zh if alarm.quantity in CATALOGUE else ""
     value, limit = _shown(alarm, alarm.value), _shown(alarm, alarm.limit)
     said = f"{where}{what}{value}"
@@ -72,12 +67,12 @@ def _zh(alarm: Alarm) -> str:  # noqa: PLR0911  # a sentence a kind
         case DetectionKind.INGEST:
             return said_zh(where, alarm.rule, alarm.value)
         case _:
-            pass
-    return f"{said}（{alarm.rule}）。"
+            measured = f"：{what}{value}{_instead_zh(alarm)}" if value else ""
+            return f"{where}{_found(alarm, 'zh')}{measured}。"
 
 
 def _en(alarm: Alarm) -> str:  # noqa: PLR0911  # a sentence a kind
-    where = f"{_subject(alarm)} ({_asset(alarm)})" if alarm.asset else _subject(alarm)
+    where = _where(alarm, "en")
     what = CATALOGUE[alarm.quantity].en if alarm.quantity in CATALOGUE else "value"
     value, limit = _shown(alarm, alarm.value), _shown(alarm, alarm.limit)
     said = f"{where}: {what}{value}"
@@ -98,8 +93,8 @@ def _en(alarm: Alarm) -> str:  # noqa: PLR0911  # a sentence a kind
         case DetectionKind.INGEST:
             return said_en(where, alarm.rule, alarm.value)
         case _:
-            pass
-    return f"{said} ({alarm.rule})."
+            measured = f", {what}{value}{_instead_en(alarm)}" if value else ""
+            return f"{where}: {_found(alarm, 'en')}{measured}."
 
 
 def _instead_zh(alarm: Alarm) -> str:
@@ -129,18 +124,76 @@ def _below(alarm: Alarm) -> bool:
 
 def _shown(alarm: Alarm, value: float | None) -> str:
     """Return a value with its usual unit, to four figures, with a space before it."""
-    if value is None:
-        return ""
-    if alarm.quantity not in CATALOGUE:
+    return "" if value is None else _number(value, alarm.quantity, alarm.place.system)
+
+
+def _number(value: float, quantity: str, system: str) -> str:
+    if quantity not in CATALOGUE:
         return f" {value:.4g}"
-    unit = usual_unit(alarm.quantity, alarm.place.system)
-    number = f"{from_si(value, unit, alarm.quantity):.4g}"
+    unit = usual_unit(quantity, system)
+    number = f"{from_si(value, unit, quantity):.4g}"
     return f" {number}" if unit in {"1", "pH"} else f" {number} {unit.replace('Cel', '°C')}"
 
 
-def _subject(alarm: Alarm) -> str:
-    return alarm.device or alarm.subject.partition(":")[2]
+def _where(alarm: Alarm, language: Language) -> str:
+    """Return the device and what it stands on; of an asset or zone the asset, and the device that saw it best."""
+    scheme, _, rest = alarm.subject.partition(":")
+    device, asset = alarm.device or rest, _name(alarm.asset)
+    opening, closing = ("（", "）") if language == "zh" else (" (", ")")
+    if scheme not in {"asset", "zone"}:
+        return f"{device}{opening}{asset}{closing}" if asset else device
+    seen = "" if alarm.device is None else f"{alarm.device} 所见" if language == "zh" else f"seen by {alarm.device}"
+    return f"{asset}{opening}{seen}{closing}" if seen else asset
 
 
-def _asset(alarm: Alarm) -> str:
-    return str(alarm.asset).rpartition(":")[2]
+def _found(alarm: Alarm, language: Language) -> str:
+    """Return what was found: the cause that the strongest member supposes, or else what was seen."""
+    rules = [alarm.rule, alarm.kind.value, *(rule for _, rule in alarm.evidence.members)]
+    cause = next((name for name in HYPOTHESES if name in rules), None)
+    if cause is not None:
+        likely = alarm.evidence.confidence >= _LIKELY
+        before = ("很可能是" if likely else "疑似") if language == "zh" else ("likely " if likely else "possible ")
+        return before + word(HYPOTHESES, cause, language)
+    seen = next((name for name in rules if name in OBSERVATIONS), alarm.rule)
+    tests = list(dict.fromkeys(word(TESTS, rule, language) for rule in rules if rule in TESTS))
+    comma, colon = ("、", "：") if language == "zh" else (", ", ": ")
+    return word(OBSERVATIONS, seen, language) + (colon + comma.join(tests) if tests else "")
+
+
+def _why(alarm: Alarm, language: Language) -> list[str]:
+    """Return what the evidence says, a clause each: baseline, facts, witnesses, confidence, places."""
+    zh, evidence = language == "zh", alarm.evidence
+    clauses: list[str] = []
+    if evidence.basis:
+        clauses.append(f"{'依据' if zh else 'judged by'}{'' if zh else ' '}{word(BASES, evidence.basis, language)}")
+    facts = [fact for fact in evidence.facts if fact.name != "usual" or alarm.expected is None]
+    clauses += [_fact(alarm, fact, language) for fact in facts[:_TOLD]]
+    devices = len({point.partition(":")[2].partition("/")[0] for point in evidence.points})
+    if devices > 1:
+        clauses.append(f"{devices} 台设备可见" if zh else f"seen by {devices} devices")
+    clauses.append(f"{'可信度' if zh else 'confidence'} {100 * evidence.confidence:.0f} %")
+    if evidence.candidates:
+        places = ("、" if zh else ", ").join(
+            f"{_name(each.asset)}{_odds(each.weight, each.distance_m, language)}"
+            for each in evidence.candidates[:_TOLD]
+        )
+        clauses.append(f"可能位置：{places}" if zh else f"likeliest at {places}")
+    return clauses
+
+
+def _fact(alarm: Alarm, fact: Fact, language: Language) -> str:
+    return f"{word(FACTS, fact.name, language)}{_number(fact.value, fact.quantity, alarm.place.system)}"
+
+
+def _odds(weight: float, distance_m: float | None, language: Language) -> str:
+    far = (
+        "" if distance_m is None else f"，相距 {distance_m:.0f} m" if language == "zh" else f", {distance_m:.0f} m away"
+    )
+    return f"（{100 * weight:.0f} %{far}）" if language == "zh" else f" ({100 * weight:.0f} %{far})"
+
+
+def _name(asset: AssetId | None) -> str:
+    return str(asset or "").rpartition(":")[2]
+
+
+__all__ = ["FLOOD", "LEVELS", "STATES", "Language", "sentence"]

@@ -72,7 +72,7 @@ class Candidate:
 class Fact:
     """A number that a person should read: `value` SI of `quantity` (of the catalogue; "" for a bare number).
 
-    `name` is a word of `sensors.sentence.FACTS`: loss, inflow, usual, rain, rise, …
+    `name` is a word of `sensors.wording.FACTS`: loss, inflow, usual, rain, rise, …
     """
 
     name: str
