@@ -71,6 +71,9 @@ SETTLED = 10
 """Readings after which a series knows its own scatter."""
 USUAL = 1.25
 """A step a quarter larger than the third largest so far is unheard of."""
+ODD = 5.0
+"""Mean absolute steps, beyond which a reading is odd if another point of its device fails; chosen on pyhydroqc's
+training part."""
 WINDOWS = 3
 """Windows after which a series knows how far it usually moves in one."""
 CLIPPED = 3.0
@@ -157,8 +160,9 @@ def scan(  # pragma: no cover  # compiled
         mine.newest = time[i]
         theirs = device[owner[s]]
         if quality[i] < np.uint8(FAIL):
+            odd = _is_odd(mine, value[i])
             count = _values(rule, settings, mine, (s, time[i], value[i], history[i], i), verdict, count, events)
-            _others(tables, settings, state, theirs, (s, time[i], value[i], i), verdict)
+            _others(tables, settings, state, theirs, (s, time[i], value[i], i, odd), verdict)
         if quality[i] >= np.uint8(FAIL) and not flags[i] & np.uint32(_SPIKE | _FLAT_LINE):
             _fail(theirs, settings, s, time[i])
         if not history[i]:
@@ -293,8 +297,10 @@ def _attenuation(rule: Any, settings: Any, mine: Any, time: int, value: float) -
         whole = mine.in_window >= max(rule.readings, 1) and window == mine.window + 1
         if whole:
             ranged = mine.high - mine.low
-            mine.attenuated = mine.windows >= WINDOWS and ranged < settings.share * mine.range and not (
-                rule.zero and max(abs(mine.low), abs(mine.high)) <= rule.tolerance
+            mine.attenuated = (
+                mine.windows >= WINDOWS
+                and ranged < settings.share * mine.range
+                and not (rule.zero and max(abs(mine.low), abs(mine.high)) <= rule.tolerance)
             )
             if not mine.attenuated:
                 seen = ranged if mine.windows < WINDOWS else min(ranged, CLIPPED * mine.range)
@@ -327,13 +333,13 @@ def _others(  # pragma: no cover  # compiled
 ) -> None:
     """Test 9: what its device's other points, a twin at the same asset, or slower comparisons say of a reading."""
     kinds, rules, _, days, due, twins, tolerance = tables
-    s, time, value, i = reading
+    s, time, value, i, odd = reading
     rule = rules[kinds[s]]
     if drifts(days, s, time, value):
         _mark(verdict, i, _DRIFT, SUSPECT)
     if len(due) and time >= due[s]:
         _mark(verdict, i, _CALIBRATION, SUSPECT)
-    if theirs.fault and theirs.faulty != s and time - theirs.fault <= 2 * rule.gap_ms // 3:
+    if odd and theirs.fault and theirs.faulty != s and time - theirs.fault <= 2 * rule.gap_ms // 3:
         if time - theirs.began <= settings.handling_ms:
             _mark(verdict, i, _COMPANION, SUSPECT)
     if rule.warm and value <= settings.freezing:
@@ -345,6 +351,12 @@ def _others(  # pragma: no cover  # compiled
         fresh = other.count > 0 and abs(time - other.time) <= rule.gap_ms
         if fresh and abs(value - other.value) > tolerance[kinds[s]]:
             _mark(verdict, i, _INCONSISTENT, SUSPECT)
+
+
+@numba.njit(cache=True)
+def _is_odd(mine: Any, value: float) -> bool:  # pragma: no cover  # compiled
+    """Whether a reading is just the last one again, or further from it than usual: neither says much by itself."""
+    return mine.count > 0 and (value == mine.value or abs(value - mine.value) > ODD * mine.scatter)
 
 
 @numba.njit(cache=True)
