@@ -3,6 +3,9 @@
 Time is that of the readings. A step is closed once a tenth of the series (two at least) have moved past its end by the
 lateness that is allowed, so that neither one clock that runs ahead nor the way in which readings were batched changes
 what is in it. What comes for a closed step comes too late. A step in which nobody read anything is left out.
+
+Where each series reads once a step, waiting for the next one would cost a step: `prompt` steps are closed with the last
+reading that is expected in them, and hold the series that were in the step before as well.
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ class Steps:
     """Gathers the readings of `series` (numbers, (n,)) into steps of `step_ms`; steps begin at multiples of it (UTC).
 
     Readings that failed their quality tests, are no numbers, or are not newer than the newest of their series are left
-    out.
+    out. `prompt` steps are closed as soon as every series of the step before has read.
 
     >>> from sensors.detection.checks import sample_batch
     >>> steps = Steps(np.array([4, 7], np.int32), step_ms=60_000, lateness_ms=0)
@@ -56,7 +59,14 @@ class Steps:
     (array([2., 5.]), array([2, 1]))
     """
 
-    def __init__(self, series: NDArray[np.int32] | Sequence[int], step_ms: int, lateness_ms: int = LATENESS_MS) -> None:
+    def __init__(
+        self,
+        series: NDArray[np.int32] | Sequence[int],
+        step_ms: int,
+        lateness_ms: int = LATENESS_MS,
+        *,
+        prompt: bool = False,
+    ) -> None:
         self.series = np.asarray(series, np.int32)
         size, deep = len(self.series), lateness_ms // step_ms + 3
         self._column = np.full(1 + int(self.series.max(initial=-1)), -1, np.int32)
@@ -67,7 +77,10 @@ class Steps:
         self._count = np.zeros((deep, size), np.int64)
         self._sum, self._last = np.zeros((deep, size)), np.full((deep, size), np.nan)
         self._live = np.zeros(deep, np.bool_)
-        self._place = np.array([_UNSET, 0], np.int64)  # number of the first open step; series that are past it
+        self._seen = np.zeros((deep + 1, size), np.bool_)  # who read: in the open steps, and in the one before them
+        self._prompt = prompt
+        # number of the first open step; series that are past it; series of the step before that have not read since
+        self._place = np.array([_UNSET, 0, 0], np.int64)
 
     def take(self, batch: Batch) -> list[Step]:
         """Take in a batch and return the steps that are closed by it, in order."""
@@ -75,15 +88,18 @@ class Steps:
         if not len(self.series):
             return found
         given, at = columns(batch), 0
-        state = (self._newest, self._place, self._count, self._sum, self._last, self._live)
-        scale = (self._step_ms, self._lateness_ms, self._quorum)
+        state = (self._newest, self._seen, self._place, self._count, self._sum, self._last, self._live)
+        scale = (self._step_ms, self._lateness_ms, self._quorum, self._prompt)
         while True:
-            at = _gather(given, at, self._column, state, scale)
+            at, due = _gather(given, at, self._column, state, scale)
             if at < 0:
                 return found
-            step = self._close(int(self._column[given[0][at]]), int(given[1][at]))
-            if step is not None:
-                found.append(step)
+            column, time = int(self._column[given[0][at]]), int(given[1][at])
+            closed = [self._close(column, time)] if due else []
+            at += not due
+            while self._is_complete():
+                closed.append(self._close(column, time, complete=True))
+            found += [step for step in closed if step is not None]
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the whole state, for `sensors.detection.series.pack`."""
@@ -94,6 +110,7 @@ class Steps:
             "steps_sum": self._sum.T.copy(),
             "steps_last": self._last.T.copy(),
             "steps_live": self._live,
+            "steps_seen": self._seen.T.copy(),
             "steps_place": self._place,
         }
 
@@ -103,23 +120,31 @@ class Steps:
             return  # steps of another length: what was open is a few minutes at most
         _, mine, theirs = np.intersect1d(self.series, state["steps_series"], return_indices=True)
         self._newest[mine] = state["steps_newest"][theirs]
+        self._seen[:, mine] = state["steps_seen"][theirs].T
         for ring, name in ((self._count, "steps_count"), (self._sum, "steps_sum"), (self._last, "steps_last")):
             ring[:, mine] = state[name][theirs].T
         self._live[:] = state["steps_live"]
         self._place[:] = state["steps_place"]
         if self._place[0] != _UNSET:
-            self._place[1] = self._past()
+            self._place[1:] = self._past(), self._waiting()
 
-    def _close(self, column: int, time: int) -> Step | None:
-        """Close the first open step, since `column` has come to `time`; go on to the next that may hold something."""
+    def _close(self, column: int, time: int, *, complete: bool = False) -> Step | None:
+        """Close the first open step, since `column` has come to `time`; go on to the next that may hold something.
+
+        One that is `complete` holds the series that were in the step before alone: which of the others came before its
+        last reading, and which after, would depend on the order of one batch.
+        """
         number = int(self._place[0])
         slot = number % len(self._live)
+        if complete:
+            self._count[slot, ~self._again(number)] = 0
         count = self._count[slot].copy()
         step = None
         if count.any():
-            with np.errstate(invalid="ignore"):
-                mean = self._sum[slot] / count
-            step = Step(number * self._step_ms, mean, self._last[slot].copy(), count, live=bool(self._live[slot]))
+            with np.errstate(invalid="ignore", divide="ignore"):
+                mean = np.where(count > 0, self._sum[slot] / count, np.nan)
+            last = np.where(count > 0, self._last[slot], np.nan)
+            step = Step(number * self._step_ms, mean, last, count, live=bool(self._live[slot]))
         self._count[slot], self._sum[slot], self._last[slot], self._live[slot] = 0, 0.0, np.nan, False
         number += 1
         if not self._count.any():  # after a pause nothing is open: go to where the series are now
@@ -127,9 +152,25 @@ class Steps:
             newest[column] = time
             reached = int(np.partition(newest, -self._quorum)[-self._quorum])
             number = max(number, (reached - self._lateness_ms) // self._step_ms)
+        before, ring = int(self._place[0]), len(self._seen)
+        for passed in range(before - 1, min(number - 1, before - 1 + ring)):
+            self._seen[passed % ring] = False
         self._place[0] = number
-        self._place[1] = self._past()
+        self._place[1:] = self._past(), self._waiting()
         return step
+
+    def _is_complete(self) -> bool:
+        """Return whether the first open step has all that is expected in it, where that closes it."""
+        return self._prompt and self._place[2] == 0 and bool(self._again(int(self._place[0])).any())
+
+    def _again(self, number: int) -> NDArray[np.bool_]:
+        """Return which series read in step `number` and in the one before."""
+        return self._seen[number % len(self._seen)] & self._seen[(number - 1) % len(self._seen)]
+
+    def _waiting(self) -> int:
+        """Return how many series read in the step before the first open one, and not since."""
+        number = int(self._place[0])
+        return int((self._seen[(number - 1) % len(self._seen)] & (self._newest < number * self._step_ms)).sum())
 
     def _past(self) -> int:
         """Return how many series have gone far enough for the first open step to be closed."""
@@ -138,14 +179,15 @@ class Steps:
 
 
 @numba.njit(cache=True)
-def _gather(given: Any, at: int, column: Any, state: Any, scale: Any) -> int:  # pragma: no cover  # compiled
+def _gather(given: Any, at: int, column: Any, state: Any, scale: Any) -> Any:  # noqa: C901  # pragma: no cover  # one compiled loop
     """Put readings from `at` on into their steps until one must be closed; return which reading does it, -1 at the end.
 
-    That reading is looked at again afterwards: its own step may only then be within reach.
+    With it whether the step is due: then that reading is looked at again afterwards, since its own step may only then
+    be within reach. Otherwise it is in its step, and was the last that was waited for.
     """
     series, time, value, quality, history = given
-    newest, place, counts, sums, lasts, live = state
-    step_ms, lateness_ms, quorum = scale
+    newest, seen, place, counts, sums, lasts, live = state
+    step_ms, lateness_ms, quorum, prompt = scale
     deep = len(live)
     for i in range(at, len(series)):
         s = series[i]
@@ -161,16 +203,24 @@ def _gather(given: Any, at: int, column: Any, state: Any, scale: Any) -> int:  #
         if time[i] >= end:
             past = place[1] + (1 if newest[c] < end else 0)
             if past >= quorum:
-                return i
+                return i, True
             place[1] = past
+        awaited = number >= place[0] and newest[c] < place[0] * step_ms and seen[(place[0] - 1) % (deep + 1), c]
         newest[c] = time[i]
+        if place[0] - 1 <= number < place[0] + deep:
+            place[2] += number < place[0] and not seen[number % (deep + 1), c]
+            seen[number % (deep + 1), c] = True
         if place[0] <= number < place[0] + deep:
             slot = number % deep
             counts[slot, c] += 1
             sums[slot, c] += value[i]
             lasts[slot, c] = value[i]
             live[slot] = live[slot] or not history[i]
-    return -1
+        if awaited:
+            place[2] -= 1
+            if prompt and place[2] == 0:
+                return i, False
+    return -1, False
 
 
 __all__ = ["LATENESS_MS", "Step", "Steps"]

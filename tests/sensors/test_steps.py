@@ -117,3 +117,40 @@ def test_series_that_are_new_after_a_restart_start_afresh():
 
 def test_no_series_make_no_steps():
     assert Steps(np.empty(0, np.int32), MINUTE).take(batch([(0, 0, 1.0)])) == []
+
+
+def test_prompt_step_is_closed_by_the_last_reading_that_is_expected_in_it():
+    steps = Steps([0, 1, 2], MINUTE, prompt=True)
+    assert not steps.take(batch([(0, 0, 1.0), (1, 0, 2.0)]))
+    steps.take(batch([(s, t * MINUTE, 1.0) for t in (1, 2) for s in (0, 1)]))
+    assert not steps.take(batch([(0, 3 * MINUTE, 3.0)]))
+    [step] = steps.take(batch([(1, 3 * MINUTE, 4.0)]))
+    assert (step.time, step.mean[:2].tolist()) == (3 * MINUTE, [3.0, 4.0])
+
+
+def test_prompt_step_without_one_of_its_series_waits_for_the_others_to_go_on():
+    steps = Steps([0, 1, 2], MINUTE, prompt=True)
+    steps.take(batch([(s, t * MINUTE, 1.0) for t in range(3) for s in range(3)]))
+    assert not steps.take(batch([(0, 3 * MINUTE, 1.0), (1, 3 * MINUTE, 1.0)]))
+    later = steps.take(batch([(s, t * MINUTE, 1.0) for t in (4, 5, 6) for s in range(2)]))
+    assert [step.time // MINUTE for step in later] == [3, 4, 5, 6]
+
+
+@given(rows, st.integers(1, 79))
+def test_batching_does_not_change_prompt_steps(rows, cut):
+    rows = sorted(rows, key=lambda row: row[1])
+    whole, parts = Steps([0, 1, 2, 3], MINUTE, prompt=True), Steps([0, 1, 2, 3], MINUTE, prompt=True)
+    at_once = whole.take(batch(rows))
+    apart = parts.take(batch(rows[:cut])) + parts.take(batch(rows[cut:]))
+    assert told(at_once) == told(apart)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 3), unique=True, max_size=4), min_size=1, max_size=12), st.permutations(range(4))
+)
+def test_order_within_a_batch_does_not_change_prompt_steps(present, order):
+    plain, turned = Steps([0, 1, 2, 3], MINUTE, prompt=True), Steps([0, 1, 2, 3], MINUTE, prompt=True)
+    for minute, those in enumerate(present):
+        rows = [(series, minute * MINUTE, float(series)) for series in those]
+        ordered = [(series, minute * MINUTE, float(series)) for series in order if series in those]
+        assert told(plain.take(batch(rows))) == told(turned.take(batch(ordered)))
