@@ -183,7 +183,12 @@ class Places:
 
     def __init__(self, site: Site, data: Path) -> None:
         self.devices = {device.id: device for device in site.devices if not device.retired}
-        self._water = _Web(site.water, [(p.name, p.start, p.end, p.length_m) for p in site.pipes])
+        joined = [
+            (line.text(0, "name"), line.text(1, "start"), line.text(2, "end"), 0.0)
+            for table in ("PUMPS", "VALVES")
+            for line in read_inp(site.water, (table,)).lines(table)
+        ]
+        self._water = _Web(site.water, [(p.name, p.start, p.end, p.length_m) for p in site.pipes] + joined)
         self._drains = _Web(site.drainage, [(c.name, c.air.upper, c.air.lower, c.air.length_m) for c in site.conduits])
         self._gas = _features(data)
 
