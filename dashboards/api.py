@@ -206,7 +206,8 @@ def _alarm_routes(alarms: AlarmLog, observer: Observer, broadcast: Broadcast) ->
 
     @router.get("/api/v1/alarms/{alarm}")
     def one(alarm: AlarmNumber) -> Response:
-        return answer(observer.row(alarms.get(alarm)))
+        found = alarms.get(alarm)
+        return answer(observer.row(found) | {"evidence": msgspec.to_builtins(found.evidence)})
 
     @router.post("/api/v1/alarms/{alarm}/acknowledge")
     async def acknowledge(alarm: AlarmNumber, request: Request) -> Response:

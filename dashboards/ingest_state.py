@@ -14,6 +14,7 @@ def ingest_state(pulses: Mapping[str, Pulse]) -> dict[str, Any]:
     """Return what the districts' heart-beats say, ready for JSON; ages are in machine seconds, as beats are.
 
     `alive` and `connected` are so only where every district is; those that have never run here are left out.
+    `layers_off` are the layers of detection that are off somewhere, each with the reason.
     """
     ran = {district: pulse for district, pulse in pulses.items() if pulse.ledger is not None}
     beats = [pulse.status for pulse in ran.values() if pulse.status is not None]
@@ -28,6 +29,7 @@ def ingest_state(pulses: Mapping[str, Pulse]) -> dict[str, Any]:
         "rate": sum(beat.readings_per_s for beat in beats) if beats else None,
         "ledger": _ledger(list(ran.values())) if ran else None,
         "districts": each,
+        "layers_off": {layer: reason for beat in beats for layer, reason in beat.layers_off.items()},
     }
 
 

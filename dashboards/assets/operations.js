@@ -44,8 +44,14 @@
     return lines.length > 1 ? lines.join('\n') : '';
   }
 
+  /** A line a layer of detection that is off, with the reason. */
+  function layers(off, words) {
+    const lines = Object.entries(off).map(([layer, reason]) => `${words.layer_off.replace('{layer}', layer)}${reason}`);
+    return lines.join('\n');
+  }
+
   function counters(status, words) {
-    if (!status) return keep(19);
+    if (!status) return keep(20);
     const {ledger} = status.ingest;
     const figures = ['water', 'gas', 'drainage'].flatMap((name) => {
       const {value, unit, past} = status.figures[name];
@@ -62,6 +68,7 @@
       count(ledger?.quarantined),
       balance(ledger, words),
       districts(status.ingest.districts, words),
+      layers(status.ingest.layers_off, words),
       ...figures,
     ];
   }
@@ -161,7 +168,7 @@
     const point = alarm.subject.startsWith('point:') ? alarm.subject.split('/').at(-1) : null;
     const flight = alarm.place ? {lngLat: alarm.place, at: Date.now()} : dash.no_update;
     if (isNarrow()) document.querySelector('.map-pane').scrollIntoView({block: 'start'});
-    return [{device: alarm.device, asset: alarm.asset, point, text: alarm.text, at: Date.now()}, flight, alarm.device];
+    return [{device: alarm.device, asset: alarm.asset, point, text: alarm.text, alarm: alarm.id, at: Date.now()}, flight, alarm.device];
   }
 
   // --- asking what an event touches --------------------------------------------------------------------------------

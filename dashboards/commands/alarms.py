@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
+import msgspec
 import typer
 
 from dashboards.settings import Settings, clock_of, settings_of
@@ -129,6 +130,7 @@ def _record(alarm: Alarm) -> dict[str, Any]:
         "asset": alarm.asset,
         "easting": alarm.easting,
         "northing": alarm.northing,
+        "evidence": msgspec.to_builtins(alarm.evidence),
         "count": alarm.count,
         "version": alarm.version,
         "zh": _sentence(alarm, "zh"),

@@ -10,6 +10,7 @@ from dash import Dash, Input, Output, State, ctx, html, no_update
 from dash.development.base_component import Component
 
 from dashboards.city_view import facts, properties
+from dashboards.pages import evidence
 from dashboards.pages.asking import actions
 from dashboards.pages.sources import Sources
 from dashboards.words import Language, words
@@ -40,15 +41,16 @@ def register(app: Dash, sources: Sources) -> None:
     async def card(selection: dict[str, Any] | None, _: int | None, language: Language) -> Any:
         if ctx.triggered_id == "card-close" or not selection:
             return True, *(no_update,) * 4
-        return await asyncio.to_thread(_card, sources, selection, words(language))
+        return await asyncio.to_thread(_card, sources, selection, language)
 
 
-def _card(sources: Sources, selection: dict[str, Any], text: Mapping[str, str]) -> tuple[Any, ...]:
-    """Return the card: the alarm's whole sentence, what may be asked, the device, its asset, and what its file says."""
+def _card(sources: Sources, selection: dict[str, Any], language: Language) -> tuple[Any, ...]:
+    """Return the card: the alarm and its evidence, what may be asked, the device, its asset, and what its file says."""
+    text = words(language)
     device = sources.device(selection.get("device"))
     asset = selection.get("asset") or (device.asset if device else None)
     title = device.id if device else str(asset or text["ingest"])  # only ingest's own alarms have no place
-    alarm = html.P(selection["text"], className="card-alarm") if selection.get("text") else None
+    alarm = evidence.shown(sources, selection, language, text)
     asked: list[Component] = []
     shown: list[Component] = []
     if device is not None:

@@ -38,21 +38,24 @@ def listing(title: str, rows: Sequence[Row], text: Mapping[str, str], *, role: s
     if not rows:
         return []
     shown, folded = rows[:FOLDED_AFTER], rows[FOLDED_AFTER:]
-    parts: list[Component] = [html.H3(title), html.Ol([_item(row, text) for row in shown], className=f"rows {role}")]
+    parts: list[Component] = [
+        html.H3(title),
+        html.Ol([_item(row, text, role) for row in shown], className=f"rows {role}"),
+    ]
     if folded:
-        more = html.Ol([_item(row, text) for row in folded], className=f"rows {role}")
+        more = html.Ol([_item(row, text, role) for row in folded], className=f"rows {role}")
         parts.append(html.Details([html.Summary(text["and_more"].format(n=len(folded))), more]))
     return parts
 
 
-def _item(row: Row, text: Mapping[str, str]) -> Component:
+def _item(row: Row, text: Mapping[str, str], role: str) -> Component:
     silent: dict[str, Any] = {"aria-hidden": "true"}
     named: dict[str, Any] = {"data-asset": row.asset}
     parts: list[Component] = [html.Span(row.mark, className=f"sign {row.sign}", **silent)]
     if row.place is None:
         parts.append(html.Span(row.name, className="name"))
     else:
-        name = {"type": "show", "at": f"{row.place[0]},{row.place[1]}", "asset": row.asset}
+        name = {"type": "show", "at": f"{row.place[0]},{row.place[1]}", "asset": f"{role} {row.asset}"}
         parts.append(
             html.Button(row.name, id=name, type="button", className="name", title=text["fly_to"].format(name=row.name))
         )

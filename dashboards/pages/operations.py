@@ -140,6 +140,7 @@ def _overview(text: Mapping[str, str]) -> Component:
                     _count("count-quarantined", text["quarantined"]),
                     _count("count-ledger", text["ledger"]),
                     html.Div("", id="count-districts", className="districts"),
+                    html.Div("", id="count-layers", className="districts layers"),
                 ],
                 className="group ingest",
             ),

@@ -40,7 +40,7 @@ def _address(app: Dash, sources: Sources) -> None:
 
 def _live(app: Dash) -> None:
     counts = ["1", "2", "3", "4", "unacknowledged", "offline", "devices", "rate", "stored", "spool"]
-    counts += ["quarantined", "ledger", "districts"]
+    counts += ["quarantined", "ledger", "districts", "layers"]
     figure_outputs = [
         output
         for name in ("water", "gas", "drainage")
