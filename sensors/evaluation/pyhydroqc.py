@@ -2,7 +2,8 @@
 
 Source: A. S. Jones, T. L. Jones, J. S. Horsburgh, "Toward automating post processing of aquatic sensor data",
 Environmental Modelling & Software 151 (2022); data of github.com/AmberSJones/pyhydroqc (BSD-3). Only the raw columns
-are read here. The first part of each file (`TRAINING`) teaches, the rest is scored: nothing else is known of a river.
+are read here. The first part of each file (`pyhydroqc_files.TRAINING`) teaches, the rest is scored: nothing else is
+known of a river.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from sensors.detection.scope import Scope
 from sensors.device import Device, DeviceId, Point
 from sensors.evaluation import Options, Rules
-from sensors.evaluation.pyhydroqc_files import TRAINING, files, numbers, read, training
+from sensors.evaluation.pyhydroqc_files import files, numbers, read, training
 from sensors.limits import load
 from sensors.quantity import scale
 from sensors.reading import Batch, Quality

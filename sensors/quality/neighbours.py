@@ -7,6 +7,7 @@ place has changed for good: both are for somebody to look at. It is suspect only
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numba
@@ -79,7 +80,9 @@ class Neighbours:
         return {"days": self._days}
 
 
-def _neighbours(series: SeriesTable, table: DeviceTable, limits: Limits) -> Any:
+def _neighbours(
+    series: SeriesTable, table: DeviceTable, limits: Limits
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], float]]:
     """Yield, for each quantity and system that has a number: the series (n,), their neighbours (n, PEERS), the limit.
 
     Neighbours are series numbers, -1 where there is none within reach.
@@ -100,7 +103,8 @@ def _neighbours(series: SeriesTable, table: DeviceTable, limits: Limits) -> Any:
         if len(rows) <= LEAST_PEERS:
             continue
         number = series.points.series[rows]
-        distance, near = KDTree(at).query(at, k=min(PEERS + 1, len(rows)), distance_upper_bound=reach_m)
+        found = KDTree(at).query(at, k=min(PEERS + 1, len(rows)), distance_upper_bound=reach_m)
+        distance, near = (np.asarray(part) for part in found)
         mine = near == np.arange(len(rows))[:, None]
         near = np.where(mine | ~np.isfinite(distance), -1, np.append(number, -1)[np.minimum(near, len(rows))])
         near = np.take_along_axis(near, np.argsort(near < 0, axis=1, kind="stable"), axis=1)[:, :PEERS]
@@ -182,20 +186,20 @@ def twins(
     found = [None if Test.INCONSISTENT in off else number_of(limits, "consistency", kind) for kind in kinds]
     tolerance = np.array([np.inf if each is None else each for each in found])
     rows = series.watched(index for index, each in enumerate(found) if each is not None)
-    nobody = np.empty(0, np.int32), tolerance
-    if len(rows) == 0:
-        return nobody
-    at: dict[tuple[str, int, str], list[int]] = {}
+    number, device = series.points.series[rows], series.points.device[rows]
+    kind = series.points.kind[rows]
     assets = table.assets
-    for row in rows.tolist():
-        asset = assets[series.points.device[row]]
-        kind = kinds[series.points.kind[row]]
-        if asset is not None:
-            at.setdefault((asset, kind.name, kind.quantity), []).append(int(series.points.series[row]))
-    together = [numbers for numbers in at.values() if len(numbers) > 1]
+    # Those that share a hash are few; only they are looked at one by one, whatever the size of the city.
+    where = np.fromiter((0 if (asset := assets[each]) is None else hash(asset) for each in device.tolist()), np.int64)
+    where, place, shared = np.unique(where, return_inverse=True, return_counts=True)
+    at: dict[tuple[str, str, str], list[int]] = {}
+    for index in np.flatnonzero((shared[place] > 1) & (where[place] != 0)).tolist():
+        asset, named = assets[int(device[index])], kinds[int(kind[index])]
+        at.setdefault((str(asset), named.name, named.quantity), []).append(int(number[index]))
+    together = [sorted(numbers) for numbers in at.values() if len(numbers) > 1]
     if not together:
-        return nobody
-    twin = np.full(series.width(rows), -1, np.int32)
+        return np.empty(0, np.int32), tolerance
+    twin = np.full(1 + len(table.rows), -1, np.int32)
     for numbers in together:
         twin[numbers] = [*numbers[1:], numbers[0]]
     return twin, tolerance

@@ -93,9 +93,8 @@ class Quality:
         flags = np.zeros(size, np.uint32) if batch.flags is None else np.array(batch.flags, np.uint32)
         quality = np.array(batch.quality, np.uint8)
         events = np.empty((size * (RULES + 1), COLUMNS))
-        said = np.require(batch.time, np.int64, ("C", "W")), batch.now
-        verdict = quality, flags, self._on
-        count = scan(self._tables, self._settings, self._states, columns(batch), said, verdict, events)
+        read = columns(batch), np.require(batch.time, np.int64, ("C", "W")), batch.now
+        count = scan((self._tables, self._settings), self._states, read, (quality, flags, self._on), events)
         return replace(batch, quality=quality, flags=flags), [self._detection(event) for event in events[:count]]
 
     def save(self) -> bytes:
@@ -157,7 +156,7 @@ _BASES = {
 """What the expectation of a test comes from, where that is not what the series did lately."""
 
 
-def _expected(test: Test, rule: np.void) -> tuple[float, float] | None:
+def _expected(test: Test, rule: Any) -> tuple[float, float] | None:
     """Return the range that a reading is held to, where the test has one and both of its ends."""
     if test is Test.GROSS_RANGE:
         low, high = float(rule["low"]), float(rule["high"])

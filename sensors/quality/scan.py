@@ -76,8 +76,6 @@ ODD = 5.0
 training part."""
 WINDOWS = 3
 """Windows after which a series knows how far it usually moves in one."""
-CLIPPED = 3.0
-"""Times its usual range, by which a single window may teach what is usual."""
 
 STATE = np.dtype(
     [
@@ -131,18 +129,19 @@ SETTINGS = np.dtype(
 
 @numba.njit(cache=True)
 def scan(  # pragma: no cover  # compiled
-    tables: Any, settings: Any, states: Any, columns: Any, said: Any, verdict: Any, events: Any
+    rules: Any, states: Any, columns: Any, verdict: Any, events: Any
 ) -> int:
     """Test every reading; write quality and flags to `verdict`, and note each change of an alarm.
 
-    `tables` are by series its rule (-1: none), the first series of its device, what `drifts` wants, when its calibration is
-    due, its twin (-1: none), and by rule how far twins may differ; those of the last three may be empty. `said` are the
-    readings' own times, and the city's. `verdict` has the bits of the tests that are on, too.
+    `rules` are tables and settings. The tables are by series its rule (-1: none), the first series of its device, what
+    `drifts` wants, when its calibration is due, its twin (-1: none), and by rule how far twins may differ; the records
+    of the rules come second, and the last three may be empty. `columns` are those of the batch, the readings' own times
+    and the city's; `verdict` has the bits of the tests that are on, too.
     """
-    series, time, value, _, history = columns
-    kinds, rules, owner, _, _, _, _ = tables
+    (series, time, value, _, history), own, now = columns
+    tables, settings = rules
+    kinds, records, owner, _, _, _, _ = tables
     state, device = states
-    own, now = said
     quality, flags, on = verdict
     count = 0
     for i in range(len(series)):
@@ -152,8 +151,8 @@ def scan(  # pragma: no cover  # compiled
             flags[i] |= np.uint32(on & _MISSING)
         if s < 0 or s >= len(kinds) or kinds[s] < 0:
             continue
-        rule, mine = rules[kinds[s]], state[s]
-        _time(settings, mine, own[i], time[i], now, (rule, history[i], i), verdict)
+        rule, mine = records[kinds[s]], state[s]
+        _time((rule, settings, mine), (own[i], time[i], now, history[i], i), verdict)
         _range(rule, value[i], i, verdict)
         if time[i] <= mine.newest:
             continue
@@ -161,12 +160,12 @@ def scan(  # pragma: no cover  # compiled
         theirs = device[owner[s]]
         if quality[i] < np.uint8(FAIL):
             odd = _is_odd(mine, value[i])
-            count = _values(rule, settings, mine, (s, time[i], value[i], history[i], i), verdict, count, events)
-            _others(tables, settings, state, theirs, (s, time[i], value[i], i, odd), verdict)
+            count = _values((rule, settings, mine), (s, time[i], value[i], history[i], i), verdict, count, events)
+            _others(tables, settings, (state, theirs), (s, time[i], value[i], i, odd), verdict)
         if quality[i] >= np.uint8(FAIL) and not flags[i] & np.uint32(_SPIKE | _FLAT_LINE):
             _fail(theirs, settings, s, time[i])
         if not history[i]:
-            count = _alarm(settings, mine, theirs, (s, time[i], value[i], flags[i]), count, events)
+            count = _alarm(settings, (mine, theirs), (s, time[i], value[i], flags[i]), count, events)
     return count
 
 
@@ -181,13 +180,14 @@ def _mark(verdict: Any, i: int, bit: int, worst: int) -> None:  # pragma: no cov
 
 @numba.njit(cache=True)
 def _time(  # pragma: no cover  # compiled
-    settings: Any, mine: Any, own: int, time: int, now: int, reading: Any, verdict: Any
+    known: Any, reading: Any, verdict: Any
 ) -> None:
     """Tests 1: ahead of the city's time or late by it, again or out of order, after a pause.
 
     What is not newer fails: one that was held back as a spike would else reach the detectors when it comes again.
     """
-    rule, history, i = reading
+    rule, settings, mine = known
+    own, time, now, history, i = reading
     if own > now + settings.future_ms:
         _mark(verdict, i, _FUTURE, SUSPECT)
     elif not history and now - own > settings.stale_ms:
@@ -213,9 +213,10 @@ def _range(rule: Any, value: float, i: int, verdict: Any) -> None:  # pragma: no
 
 @numba.njit(cache=True)
 def _values(  # pragma: no cover  # compiled
-    rule: Any, settings: Any, mine: Any, reading: Any, verdict: Any, count: int, events: Any
+    known: Any, reading: Any, verdict: Any, count: int, events: Any
 ) -> int:
     """Tests 6, 7, 8 and 10: what the series itself has read lately."""
+    rule, settings, mine = known
     s, time, value, history, i = reading
     began = mine.count == 0
     passed = time - mine.time
@@ -289,7 +290,10 @@ def _stands_still(  # pragma: no cover  # compiled
 
 @numba.njit(cache=True)
 def _attenuation(rule: Any, settings: Any, mine: Any, time: int, value: float) -> None:  # pragma: no cover  # compiled
-    """Test 10: the range within a whole window is a small share of the usual one; told when the window is over."""
+    """Test 10: the range within a whole window is a small share of the usual one; told when the window is over.
+
+    What is usual is a geometric mean: after a storm, calm days are no failure.
+    """
     if settings.share == 0.0 or not rule.flat:
         return
     window = time // settings.window_ms
@@ -302,10 +306,9 @@ def _attenuation(rule: Any, settings: Any, mine: Any, time: int, value: float) -
                 and ranged < settings.share * mine.range
                 and not (rule.zero and max(abs(mine.low), abs(mine.high)) <= rule.tolerance)
             )
-            if not mine.attenuated:
-                seen = ranged if mine.windows < WINDOWS else min(ranged, CLIPPED * mine.range)
+            if not mine.attenuated and ranged > 0.0:
                 mine.windows = min(mine.windows + 1, MEMORY)
-                mine.range += (seen - mine.range) / mine.windows
+                mine.range = ranged if mine.windows == 1 else mine.range * (ranged / mine.range) ** (1.0 / mine.windows)
         mine.window = window
         mine.low = mine.high = value
         mine.in_window = 0
@@ -329,19 +332,20 @@ def _learn(mine: Any, value: float, passed: int, afresh: bool) -> None:  # pragm
 
 @numba.njit(cache=True)
 def _others(  # pragma: no cover  # compiled
-    tables: Any, settings: Any, state: Any, theirs: Any, reading: Any, verdict: Any
+    tables: Any, settings: Any, states: Any, reading: Any, verdict: Any
 ) -> None:
     """Test 9: what its device's other points, a twin at the same asset, or slower comparisons say of a reading."""
     kinds, rules, _, days, due, twins, tolerance = tables
+    state, theirs = states
     s, time, value, i, odd = reading
     rule = rules[kinds[s]]
     if drifts(days, s, time, value):
         _mark(verdict, i, _DRIFT, SUSPECT)
     if len(due) and time >= due[s]:
         _mark(verdict, i, _CALIBRATION, SUSPECT)
-    if odd and theirs.fault and theirs.faulty != s and time - theirs.fault <= 2 * rule.gap_ms // 3:
-        if time - theirs.began <= settings.handling_ms:
-            _mark(verdict, i, _COMPANION, SUSPECT)
+    handled = theirs.fault and theirs.faulty != s and time - theirs.fault <= 2 * rule.gap_ms // 3
+    if odd and handled and time - theirs.began <= settings.handling_ms:
+        _mark(verdict, i, _COMPANION, SUSPECT)
     if rule.warm and value <= settings.freezing:
         theirs.cold = time
     elif rule.wet and theirs.cold and 0 <= time - theirs.cold <= rule.gap_ms:
@@ -370,9 +374,10 @@ def _fail(theirs: Any, settings: Any, s: int, time: int) -> None:  # pragma: no 
 
 @numba.njit(cache=True)
 def _alarm(  # pragma: no cover  # compiled
-    settings: Any, mine: Any, theirs: Any, reading: Any, count: int, events: Any
+    settings: Any, states: Any, reading: Any, count: int, events: Any
 ) -> int:
     """Count what failed among the last readings; note what its device's condition becomes."""
+    mine, theirs = states
     s, time, value, flags = reading
     hit = flags & np.uint32(_ANY)
     if not hit and not mine.troubled:
