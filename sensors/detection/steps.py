@@ -79,7 +79,7 @@ class Steps:
         self._live = np.zeros(deep, np.bool_)
         self._seen = np.zeros((deep + 1, size), np.bool_)  # who read: in the open steps, and in the one before them
         self._prompt = prompt
-        # number of the first open step; series that are past it; series of the step before that have not read since
+        # number of the first open step; series that are past it; series of the step before that are waited for
         self._place = np.array([_UNSET, 0, 0], np.int64)
 
     def take(self, batch: Batch) -> list[Step]:
@@ -168,9 +168,9 @@ class Steps:
         return self._seen[number % len(self._seen)] & self._seen[(number - 1) % len(self._seen)]
 
     def _waiting(self) -> int:
-        """Return how many series read in the step before the first open one, and not since."""
-        number = int(self._place[0])
-        return int((self._seen[(number - 1) % len(self._seen)] & (self._newest < number * self._step_ms)).sum())
+        """Return how many series read in the step before the first open one, and not in that."""
+        number, ring = int(self._place[0]), len(self._seen)
+        return int((self._seen[(number - 1) % ring] & ~self._seen[number % ring]).sum())
 
     def _past(self) -> int:
         """Return how many series have gone far enough for the first open step to be closed."""
@@ -205,10 +205,11 @@ def _gather(given: Any, at: int, column: Any, state: Any, scale: Any) -> Any:  #
             if past >= quorum:
                 return i, True
             place[1] = past
-        awaited = number >= place[0] and newest[c] < place[0] * step_ms and seen[(place[0] - 1) % (deep + 1), c]
+        first = place[0] - 1 <= number < place[0] + deep and not seen[number % (deep + 1), c]
+        awaited = first and number == place[0] and seen[(number - 1) % (deep + 1), c]
         newest[c] = time[i]
-        if place[0] - 1 <= number < place[0] + deep:
-            place[2] += number < place[0] and not seen[number % (deep + 1), c]
+        if first:
+            place[2] += number < place[0] and not seen[place[0] % (deep + 1), c]
             seen[number % (deep + 1), c] = True
         if place[0] <= number < place[0] + deep:
             slot = number % deep
