@@ -22,7 +22,7 @@ import msgspec
 from sensors.detection import Detection, DetectionKind, Key, Subject
 from sensors.detection.fusion.finding import MILDEST, Finding
 from sensors.detection.fusion.levels import Levels
-from sensors.detection.fusion.places import Places, apart_m
+from sensors.detection.fusion.places import Places, Spot, apart_m
 from sensors.detection.fusion.sign import Family, Sign, meaning_of
 from sensors.detection.scope import Scope
 from twin.errors import InputError
@@ -42,6 +42,7 @@ class _SavedFinding(msgspec.Struct):
     subject: Subject
     rule: str
     family: Family
+    home: Spot
     opened: int
     sudden: int
     changed: int
@@ -127,7 +128,7 @@ class Fusion:
             saved.subject,
             saved.rule,
             saved.family,
-            self._places.named(saved.subject),
+            saved.home if saved.home.asset is None else self._places.at(saved.home.asset, saved.home),
             saved.opened,
             saved.sudden,
             saved.changed,
@@ -222,7 +223,7 @@ class Fusion:
         if spot.device:
             of_asset = spot.asset is not None and meaning.family is not Family.DEVICE
             subject = Subject(f"asset:{spot.asset}" if of_asset else f"device:{spot.device}")
-        fresh = Finding(subject, meaning.rule, meaning.family, self._places.named(subject), time, _NEVER, _NEVER)
+        fresh = Finding(subject, meaning.rule, meaning.family, spot, time, _NEVER, _NEVER)
         return self._findings.setdefault(fresh.key, fresh)
 
     def _take(self, finding: Finding, sign: Sign) -> None:
@@ -269,6 +270,7 @@ def _saved(finding: Finding) -> _SavedFinding:
         finding.subject,
         finding.rule,
         finding.family,
+        finding.home,
         finding.opened,
         finding.sudden,
         finding.changed,

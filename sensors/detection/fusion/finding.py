@@ -30,8 +30,8 @@ _SURE = 0.99
 class Finding:
     """Signs of one cause. `subject` and `rule` are those of its first sign and stay; level and confidence only grow.
 
-    `home` is where the subject is. `opened`, `sudden` (of its newest sudden sign), `changed` (of what it told last) and
-    `ended` (None: it stands) are city times in milliseconds.
+    `home` is where the first sign was. `opened`, `sudden` (of its newest sudden sign), `changed` (of what it told last)
+    and `ended` (None: it stands) are city times in milliseconds.
     """
 
     subject: Subject

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sensors.detection import NO_EVIDENCE, Detection, Evidence, Subject
+from sensors.detection import Detection, Subject
 from sensors.detection.scope import Scope
 from sensors.device import Device
 from sensors.device_table import DeviceTable
@@ -57,32 +57,25 @@ class Places:
 
     def of(self, said: Detection) -> Spot:
         """Return where a detection is: its asset's place, or its zone's pipes and the devices that speak for it."""
-        return self._spot(said.subject, said.evidence)
+        scheme, _, rest = said.subject.partition(":")
+        if scheme in {"asset", "zone"}:
+            asset = AssetId(rest)
+            at = self._of_asset(asset)
+            if not at:
+                candidates = (each.asset for each in said.evidence.candidates[:_MOST_PLACES])
+                at = tuple(place for each in candidates for place in self._of_asset(each))
+            seers = [device for each in said.evidence.points if (device := self._device(each)) is not None]
+            at = at or tuple(place for device in seers for place in self._of_device(device))
+            return Spot(said.subject, self._system(asset) or _first_system(seers), asset=asset, at=at)
+        device = self._device(said.subject)
+        if device is None:
+            return Spot(said.subject, device=_name(said.subject))
+        return Spot(said.subject, device.system, device.id, device.asset, self._of_device(device))
 
     def at(self, asset: AssetId, otherwise: Spot) -> Spot:
         """Return where an asset is; as good as `otherwise` where the city does not know it."""
         at = self._of_asset(asset)
         return replace(otherwise, asset=asset, at=at) if at else otherwise
-
-    def named(self, subject: Subject) -> Spot:
-        """Return where a subject is by its name alone."""
-        return self._spot(subject, NO_EVIDENCE)
-
-    def _spot(self, subject: Subject, evidence: Evidence) -> Spot:
-        scheme, _, rest = subject.partition(":")
-        if scheme in {"asset", "zone"}:
-            asset = AssetId(rest)
-            at = self._of_asset(asset)
-            if not at:
-                candidates = (each.asset for each in evidence.candidates[:_MOST_PLACES])
-                at = tuple(place for each in candidates for place in self._of_asset(each))
-            seers = [device for each in evidence.points if (device := self._device(each)) is not None]
-            at = at or tuple(place for device in seers for place in self._of_device(device))
-            return Spot(subject, self._system(asset) or _first_system(seers), asset=asset, at=at)
-        device = self._device(subject)
-        if device is None:
-            return Spot(subject, device=_name(subject))
-        return Spot(subject, device.system, device.id, device.asset, self._of_device(device))
 
     def _device(self, subject: Subject) -> Device | None:
         row = self._devices.find(_name(subject))
