@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PORT   ?= 8050
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast faults faults-sabotage check format screenshots wheel upgrade clean
+.PHONY: help demo test test-fast evaluate faults faults-sabotage check format screenshots wheel upgrade clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ test: $(VENV)/test.stamp ## Run the whole test suite
 
 test-fast: $(VENV)/test.stamp ## Run the tests that take less than a few seconds each
 	@$(BIN)/pytest -m "not slow and not browser" -n 2
+
+evaluate: $(VENV)/test.stamp ## Score detection on every set (CHENGMAI_DATA) and write the table of docs/detection.md
+	@CHENGMAI_DATA=$${CHENGMAI_DATA:-../shared/data} $(BIN)/python docs/evaluate.py
 
 faults: $(VENV)/test.stamp ## Run the fault campaign on real brokers, stores and workers (within 30 minutes)
 	@sh tests/system-packages.sh
