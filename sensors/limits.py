@@ -165,6 +165,9 @@ UNITS: Mapping[str, float] = {
     "mg/m3": 1e-6,
     "uS/cm": 1e-4,
     "V": 1.0,
+    "mV": 1e-3,
+    "mg/L": 1e-3,
+    "NTU": 1.0,
 }
 """What a `Number` may be in, and what one of it is in SI; differences only, so that K serves for degrees."""
 

@@ -147,6 +147,7 @@ CATALOGUE: Mapping[str, Quantity] = {
         Quantity("ph", "酸碱度", "pH", "ph", "1", "pH"),
         Quantity("redox_potential", "氧化还原电位", "redox potential", "voltage", "V", "mV"),
         Quantity("pump_state", "水泵启停", "pump state", "state", "1", "1"),
+        Quantity("valve_state", "阀门开闭", "valve state", "state", "1", "1"),
         Quantity("cover_open", "井盖开启", "cover open", "state", "1", "1"),
         Quantity("tilt", "倾角", "tilt", "angle", "rad", "deg"),
         Quantity("battery", "电池电压", "battery", "voltage", "V", "V"),
