@@ -31,6 +31,8 @@ MEMORY_DAYS = 180.0
 """Days over which it is forgotten: longer than a drift takes to show."""
 SLOW_DAYS = 5.0
 """Time constant of the difference that is judged, days."""
+CLIPPED = 9.0
+"""Variances that a single day teaches at most: a drift must not make its own room."""
 SPREADS = 5.0
 """Deviations of single days by which the slow difference must be away."""
 
@@ -171,7 +173,7 @@ def _judge(mine: Any, near: Any, least: float, days: Any) -> None:  # pragma: no
     if not mine.drifts:
         mine.usual += (away - mine.usual) / MEMORY_DAYS
         step = away - mine.usual
-        mine.spread += (step * step - mine.spread) / MEMORY_DAYS
+        mine.spread += (min(step * step, CLIPPED * mine.spread) - mine.spread) / MEMORY_DAYS
 
 
 def twins(

@@ -32,6 +32,7 @@ RULE = np.dtype(
         ("readings", "i8"),
         ("flat_ms", "i8"),
         ("zero", "?"),
+        ("moves", "?"),
         ("gap_ms", "i8"),
         ("warm", "?"),
         ("wet", "?"),
@@ -39,7 +40,8 @@ RULE = np.dtype(
     align=True,
 )
 """Span of the sensor, and the flag of what lies above it; what operators call plausible, and the test's bit; safety
-limits that must not wait; least spike and fastest change (per ms; inf: not tested); flat line; longest pause;
+limits that must not wait; least spike and fastest change (per ms; inf: not tested); flat line,
+whether the quantity moves in a working sensor, and may rest at zero; longest pause;
 whether it is the temperature of water, and whether it is what ice spoils."""
 
 NEVER = np.inf
@@ -68,7 +70,9 @@ def rules(kinds: Sequence[PointKind], limits: Limits, off: Test) -> NDArray[np.v
         rule["rate"] = _number(limits, "rate", kind, NEVER) / 60_000
         rule["gap_ms"] = gap_ms(kind)
         flat = row_of(limits.flat_line, kind.quantity, kind.system)
-        if flat is not None and Test.FLAT_LINE not in off:
+        if flat is not None:
+            rule["moves"] = Test.ATTENUATED not in off
+            rule["flat"] = Test.FLAT_LINE not in off
             _flat_line(rule, flat)
         in_water = Test.ICE not in off and kind.system in _WATERS
         rule["warm"] = in_water and kind.quantity == "temperature"
@@ -77,7 +81,6 @@ def rules(kinds: Sequence[PointKind], limits: Limits, off: Test) -> NDArray[np.v
 
 
 def _flat_line(rule: np.void, row: FlatLineRow) -> None:
-    rule["flat"] = True
     rule["tolerance"] = row.tolerance * scale(row.unit, row.quantity)[0]
     rule["readings"], rule["flat_ms"], rule["zero"] = row.readings, round(row.duration_s * 1000), row.zero_is_normal
 
@@ -97,7 +100,7 @@ def _number(limits: Limits, layer: str, kind: PointKind, missing: float) -> floa
 def _urgent(kind: PointKind, limits: Limits) -> tuple[float, float]:
     """Return the low and high safety limits that must not wait for a second reading, SI; infinite where none stands.
 
-    They are those without a delay whose value is the quantity's own: gas, oxygen. A rise to one is never a spike.
+    They are those without a delay whose value is the quantity's own: gas, oxygen. What reaches one is never a spike.
     """
     low, high = -NEVER, NEVER
     for row in limits.limits_of(kind.quantity, kind.system):

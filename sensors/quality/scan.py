@@ -225,7 +225,8 @@ def _values(  # pragma: no cover  # compiled
         _mark(verdict, i, _RATE, SUSPECT)
     if not began and not paused and _is_spike(rule, settings, mine, value):
         mine.held = value
-        _mark(verdict, i, _SPIKE, FAIL)
+        if rule.alarm_low < value < rule.alarm_high:  # what is urgent passes, and is believed when it comes again
+            _mark(verdict, i, _SPIKE, FAIL)
         return count
     run, ran = _stands_still(rule, mine, time, value, paused)
     if run == _TOO_LONG and not history and not mine.stuck:
@@ -251,10 +252,9 @@ def _values(  # pragma: no cover  # compiled
 def _is_spike(rule: Any, settings: Any, mine: Any, value: float) -> bool:  # pragma: no cover  # compiled
     """Test 6: far from the last reading that was believed, and from the one held back before it.
 
-    A second reading that agrees with the one held back shows a step. What reaches a safety limit that must not wait is
-    none either.
+    A second reading that agrees with the one held back shows a step.
     """
-    if rule.spike == np.inf or mine.count < SETTLED or value >= rule.alarm_high or value <= rule.alarm_low:
+    if rule.spike == np.inf or mine.count < SETTLED:
         return False
     threshold = max(rule.spike, settings.scatters * mine.scatter, USUAL * mine.usual[2])
     if abs(value - mine.value) <= threshold:
@@ -294,7 +294,7 @@ def _attenuation(rule: Any, settings: Any, mine: Any, time: int, value: float) -
 
     What is usual is a geometric mean: after a storm, calm days are no failure.
     """
-    if settings.share == 0.0 or not rule.flat:
+    if not rule.moves:
         return
     window = time // settings.window_ms
     if window != mine.window:
