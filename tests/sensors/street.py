@@ -109,14 +109,19 @@ def device(series: int, quantity: str, asset: str, *, system: System = System.DR
     return Device(name, "street", system, (point,), timedelta(seconds=interval_s), asset=node(asset))
 
 
-def devices_of_the_contract(devices: Sequence[Device]) -> list[Device]:
-    """Return the devices of the contract suite (pressure, level and gas in turn) put up along the street."""
+def devices_of_the_contract(devices: Sequence[Device], level_as: str = "level") -> list[Device]:
+    """Return the devices of the contract suite (pressure, level and gas in turn) put up along the street.
+
+    What measures levels there measures the quantity `level_as`.
+    """
     places = {"pressure": ("G0", "G2", "G4", "G5"), "level": MANHOLES[:4], "combustible_gas": ("M1", "M2", "M4", "B0")}
     found: list[Device] = []
     for each in devices:
         number, quantity = int(each.id[2:]), each.points[0].quantity
         asset = node(places[quantity][number // 3])
-        found.append(replace(each, asset=asset, system=System.GAS if quantity == "pressure" else each.system))
+        points = tuple(replace(p, quantity=level_as if quantity == "level" else quantity) for p in each.points)
+        system = System.GAS if quantity == "pressure" else each.system
+        found.append(replace(each, asset=asset, system=system, points=points))
     return found
 
 

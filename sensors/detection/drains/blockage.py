@@ -32,6 +32,8 @@ NEEDED_SIGMA = 6.0
 """Deviations of a good half hour by which a risen level must differ."""
 READINGS = 2
 """Readings, at least, that must show it."""
+AFTER_MS = 1_800_000
+"""Of two places that rise within this time the upper one is not blocked as well: one wave has passed both."""
 COMMON, COMMON_LEAST = 0.25, 5
 """Share of the places, and number, that rise together in rain that nobody measured."""
 
@@ -40,12 +42,17 @@ _RULE = "blockage"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """The manholes at the end of a step, (k,) each: levels and what was expected of them (m), and how wide that is."""
+    """The manholes at the end of a step, (k,) each.
+
+    Levels, what was expected of them, how wide that is, and by how much they must have risen (m); the water's surface
+    (m above datum); where nothing has risen.
+    """
 
     time: int
     level: NDArray[np.float64]
     expected: NDArray[np.float64]
     sigma: NDArray[np.float64]
+    need: NDArray[np.float64]
     surface: NDArray[np.float64]
     normal: NDArray[np.bool_]
 
@@ -115,7 +122,7 @@ class BlockageDetector:
         need = np.maximum(NEEDED_SIGMA * sigma, np.maximum(number(_RULE, "rise_least"), share_m))
         self._rise.take(step.time, np.where(fresh, level - dry - rain, np.nan), need)
         normal = np.isfinite(level) & np.isfinite(self._rise.value) & ~self._rise.risen
-        seen = _Seen(step.time, level, dry + rain, sigma, self._invert_m + level, normal)
+        seen = _Seen(step.time, level, dry + rain, sigma, need, self._invert_m + level, normal)
         told = self._ended(seen)
         if step.live:
             told += self._begun(seen)
@@ -142,12 +149,13 @@ class BlockageDetector:
         with np.errstate(invalid="ignore"):
             filling = seen.level >= number(_RULE, "full") * self._crown_m
             worst = np.where(seen.level >= self._crown_m, 2, 3)
+            stays = seen.level - seen.expected >= seen.need
         delay_ms = 1000 * np.where(filling, number(_RULE, "delay_full"), number(_RULE, "delay"))
-        waited = self._rise.waited(seen.time, delay_ms, READINGS) & self._manhole
+        waited = self._rise.waited(seen.time, delay_ms, READINGS) & self._manhole & stays
         found: list[Detection] = []
         for place in np.flatnonzero(waited & ((told == 0) | (worst < told))).tolist():
             level = int(worst[place])
-            if told[place] == 0 and (self._is_weather(seen, filling[place]) or self._goes_on_below(seen, place)):
+            if told[place] == 0 and (self._is_weather(seen, filling[place]) or self._is_flow(seen, place)):
                 continue
             evidence = self._evidence(seen, place)
             if evidence.candidates:
@@ -162,17 +170,32 @@ class BlockageDetector:
         risen = int(self._rise.risen.sum())
         return risen >= max(COMMON_LEAST, COMMON * int(np.isfinite(seen.level).sum()))
 
+    def _is_flow(self, seen: _Seen, place: int) -> bool:
+        """Whether a rise is more water that passes, or the pool of another blockage."""
+        return self._goes_on_below(seen, place) or self._comes_from_above(seen, place)
+
     def _goes_on_below(self, seen: _Seen, place: int) -> bool:
         """Whether the next measured place below has risen as well, so that this one stands in its pool or its flow.
 
-        Not where that place is known to be blocked itself, and its pool does not come up to here; nor for the wet well
+        Not where that place was known to be blocked before, and its pool does not come up to here; nor for the wet well
         of a pumping station, which fills and empties all day, unless it stands above this place.
         """
         below = self._sewer.below(place).below
         if below < 0 or not self._rise.risen[below]:
             return False
-        reached = seen.surface[below] >= self._invert_m[place]
-        return bool(reached or (self._manhole[below] and self._rise.told[below] == 0))
+        if seen.surface[below] >= self._invert_m[place]:
+            return True
+        since = self._rise.since
+        blocked = self._rise.told[below] > 0 and since[place] - since[below] >= AFTER_MS
+        return bool(self._manhole[below] and not blocked)
+
+    def _comes_from_above(self, seen: _Seen, place: int) -> bool:
+        """Whether a place above has risen though the pool does not come up to it: then more water comes from there.
+
+        Not where that place is known to be blocked: its water is held back.
+        """
+        higher = self._rise.risen & (self._rise.told == 0) & (self._invert_m >= seen.surface[place])
+        return any(self._sewer.below(each).below == place for each in np.flatnonzero(higher).tolist())
 
     def _evidence(self, seen: _Seen, place: int) -> Evidence:
         """Return why water is held back below a place; confidence: 0.5, more by what else is seen (no standard).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -100,6 +101,29 @@ class Sewer:
         return tuple(
             Candidate(AssetId(graph.links[int(links[n])]), float(seen[n]), float(along[n])) for n in order.tolist()
         )
+
+    def above(self, place: int, within_m: float, closed: Sequence[int]) -> list[tuple[int, int, float]]:
+        """Return the drains that flow to a measured place: (link, node where it begins, metres), nearest first.
+
+        Not past the measured places `closed`, from which nothing comes, and not farther than `within_m` along.
+        """
+        graph = self._graph
+        shut = {int(self._measured[each]) for each in closed}
+        found: list[tuple[int, int, float]] = []
+        first = int(self._measured[place])
+        met, queue = {first}, [(0.0, first)]
+        while queue:
+            far, node = heapq.heappop(queue)
+            coming = graph.edge[graph.turn[node] : graph.indptr[node + 1]]
+            for link in coming[self._drain[coming]].tolist():
+                top = int(graph.start[link])
+                way = far + float(graph.length_m[link])
+                if top in met or top in shut or way > within_m:
+                    continue
+                met.add(top)
+                found.append((link, top, way))
+                heapq.heappush(queue, (way, top))
+        return sorted(found, key=lambda each: (each[2], each[0]))
 
     def _kept(self, reach: Reach, surface_m: float, normal: Sequence[int]) -> int:
         """Return how many drains of a reach a pool up to `surface_m` may stand behind, from the uppermost."""
