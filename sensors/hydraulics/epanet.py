@@ -19,6 +19,8 @@ from typing import Any
 
 from twin.errors import UnavailableError
 
+PA_PER_M = 9806.65
+"""Pressure of a metre of water at standard gravity, Pa."""
 FOOT_M = 0.3048
 """Heads and lengths of an input file in US flow units are in feet."""
 
@@ -45,6 +47,8 @@ class NodeProperty(IntEnum):
     DEMAND = 9
     HEAD = 10
     TANK_DIAMETER = 17
+    MIN_LEVEL = 20
+    MAX_LEVEL = 21
 
 
 class LinkProperty(IntEnum):
@@ -52,6 +56,7 @@ class LinkProperty(IntEnum):
 
     DIAMETER = 0
     LENGTH = 1
+    INITIAL_STATUS = 4
     FLOW = 8
     VELOCITY = 9
     STATUS = 11
@@ -85,6 +90,7 @@ class Time(IntEnum):
 class Option(IntEnum):
     """EN_Option."""
 
+    ACCURACY = 1
     EMITTER_EXPONENT = 3
     DEMAND_MULTIPLIER = 4
 
@@ -192,14 +198,12 @@ class Epanet:
         self._call("EN_setbasedemand", node, number, ctypes.c_double(base))
         self._call("EN_setdemandpattern", node, number, pattern)
 
-    def add_demand(self, node: int, base: float) -> int:
-        """Give a node one more demand category, without a pattern, and return its number."""
-        self._call("EN_adddemand", node, ctypes.c_double(base), b"", b"")
-        return self._int("EN_getnumdemands", node)
-
-    def delete_demand(self, node: int, number: int) -> None:
-        """Take a demand category from a node again."""
-        self._call("EN_deletedemand", node, number)
+    def add_demand(self, node: int, pattern: int) -> int:
+        """Give a node one more demand category, of nothing, and return its number."""
+        self._call("EN_adddemand", node, ctypes.c_double(0.0), b"", b"")
+        number = self._int("EN_getnumdemands", node)
+        self.set_demand(node, number, 0.0, pattern)
+        return number
 
     def time(self, what: Time) -> int:
         """Return a time parameter, s."""
@@ -255,10 +259,6 @@ class Epanet:
         step = ctypes.c_long()
         self._call("EN_nextH", ctypes.byref(step))
         return step.value
-
-    def restart(self) -> None:
-        """Go back to time 0 with the flows of the last solution as a first guess; the solver is open."""
-        self._call("EN_initH", 0)
 
     def _text(self, function: str, index: int) -> str:
         text = ctypes.create_string_buffer(64)

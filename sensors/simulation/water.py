@@ -20,11 +20,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from sensors.hydraulics.epanet import FOOT_M, Count, Epanet, EpanetError, LinkProperty, NodeProperty, Option, Time
+from sensors.hydraulics.epanet import FOOT_M, PA_PER_M, Count, Epanet, EpanetError, LinkProperty, NodeProperty, Option, Time
 from twin.errors import InputError, UnknownError
 
-PA_PER_M = 9806.65
-"""Pressure of a metre of water at standard gravity, Pa."""
 GRAVITY = 9.80665
 DISCHARGE = 0.6
 """Discharge coefficient of a hole with a sharp edge."""
