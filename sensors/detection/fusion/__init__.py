@@ -124,6 +124,8 @@ class Fusion:
 
     def _restored(self, saved: _SavedFinding, standing: Collection[Key]) -> Finding:
         signs = [self._sign(said) for said in saved.signs if (said.subject, said.rule) in standing]
+        if saved.family is Family.OTHER:
+            signs = [sign.alone() or sign for sign in signs]
         return Finding(
             saved.subject,
             saved.rule,
@@ -147,9 +149,15 @@ class Fusion:
         """Take in a condition that began or changed."""
         sign = self._sign(said)
         finding = self._of.get(sign.key) or self._joined(sign, time)
-        if finding is None and not sign.meaning.begins:
-            self._loose[sign.key] = sign
-            return []
+        over = finding is not None and finding.ended is not None
+        if not sign.meaning.begins and (finding is None or over):
+            alone = None if over and sign.meaning.passes else sign.alone()
+            if alone is None:
+                self._loose[sign.key] = sign
+                return []
+            sign, finding = alone, self._joined(alone, time)
+        elif finding is not None and finding.family is Family.OTHER:
+            sign = sign.alone() or sign
         finding = finding or self._opened(sign, time)
         self._take(finding, sign)
         damned = self._released(sign.spot.device, finding, time) if sign.meaning.damns else []
@@ -177,11 +185,10 @@ class Fusion:
             place = self._places.at(best[0].asset, lead.spot) if best else lead.spot
             told = finding.tell(self._levels.of(finding, place), time)
             return [] if told is None else [told]
-        for key in finding.signs:  # safety limits, which may join the next one
+        left, finding.signs = finding.signs, {}
+        for key in left:
             del self._of[key]
-        self._loose |= finding.signs
-        finding.signs = {}
-        return [finding.end(time)]
+        return [finding.end(time), *(each for sign in left.values() for each in self._begun(sign.said, time))]
 
     def _joined(self, sign: Sign, time: int) -> Finding | None:
         """Return the finding that a sign belongs to: the nearest that may take it in, one that stands before others."""
@@ -196,7 +203,7 @@ class Fusion:
         near: list[tuple[bool, float, int, Key, Finding]] = []
         for finding in self._findings.values():
             distance = self._distance_m(sign, finding, time)
-            if distance <= self._reach_m[finding.family] and (finding.ended is None or sign.meaning.begins):
+            if distance <= self._reach_m[finding.family]:
                 near.append((finding.ended is not None, distance, finding.opened, finding.key, finding))
         return min(near)[-1] if near else None
 
@@ -207,9 +214,10 @@ class Fusion:
             return math.inf
         piped = meaning.family in _PIPED
         own = apart_m(sign.spot, finding.home, piped=piped)
-        if meaning.sudden and own > 0 and time - max(finding.opened, finding.sudden) > self._together_ms:
-            return math.inf
         others = [(each, apart_m(sign.spot, each.spot, piped=piped)) for each in finding.signs.values()]
+        late = time - max(finding.opened, finding.sudden) > self._together_ms
+        if meaning.sudden and late and min([own, *(distance for _, distance in others)]) > 0:
+            return math.inf
         for each, distance in others:
             rival = meaning.locates and each.meaning.locates and each.said.kind is sign.said.kind
             if rival and distance > self._apart_m:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sensors.detection import Detection, DetectionKind, Key
@@ -30,9 +30,10 @@ class Family(StrEnum):
 class Meaning:
     """The family of a sign, and the rule of the finding that it begins where no other takes it in.
 
-    `begins` is False for a safety limit: that is an alarm of its own, and joins a finding if there is one. `locates`
-    says that it was found by a layer that knows the network, `sudden` that it came within minutes. `damns` says that
-    nothing its device measures can be believed.
+    `begins` is False for what only joins a finding: a safety limit, which is an alarm of its own, and what happens when
+    a fault grows or is mended (a tank that empties, pressure that comes back); without one to join, that is what
+    `otherwise` says; nothing, where it `passes` by itself. `locates` says that it was found by a layer that knows the
+    network, `sudden` that it came within minutes. `damns` says that nothing its device measures can be believed.
     """
 
     family: Family
@@ -41,6 +42,8 @@ class Meaning:
     locates: bool = False
     sudden: bool = False
     damns: bool = False
+    otherwise: Meaning | None = None
+    passes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,11 @@ class Sign:
         """The condition that it is."""
         return self.said.subject, self.said.rule
 
+    def alone(self) -> Sign | None:
+        """Return what it is where it finds nothing to join; None: nothing, but for its own alarm."""
+        meaning = self.meaning if self.meaning.begins else self.meaning.otherwise
+        return None if meaning is None else replace(self, meaning=meaning)
+
 
 _NETWORK: Mapping[DetectionKind, Meaning] = {
     DetectionKind.LEAK: Meaning(Family.WATER_LOSS, "leak", locates=True),
@@ -70,6 +78,8 @@ _NETWORK: Mapping[DetectionKind, Meaning] = {
     DetectionKind.INTEGRITY: Meaning(Family.INTEGRITY, "integrity", locates=True),
     DetectionKind.WATER_QUALITY: Meaning(Family.WATER_QUALITY, "water_quality", locates=True),
 }
+
+_DEVIATION = Meaning(Family.OTHER, "deviation")
 
 _DAMNING = frozenset(
     {"flat_line", "attenuated", "gross_range", "operator_range", "drift", "inconsistent", "ice", "companion", "missing"}
@@ -117,12 +127,18 @@ def _of_series(said: Detection, system: str) -> Meaning:  # noqa: PLR0911  # a r
     match system, said.quantity, side:
         case (System.WATER, "pressure", "low") | (System.WATER, "flow", "high"):
             return Meaning(Family.WATER_LOSS, "burst" if sudden else "leak", begins=begins, sudden=sudden)
+        case (System.WATER, "pressure", "high") | (System.WATER, "flow" | "level", "low") if begins:
+            return Meaning(Family.WATER_LOSS, "leak", begins=False, otherwise=_DEVIATION, passes=sudden)
         case (System.DRAINAGE | System.RAIN, "level", "high"):
             return Meaning(Family.DRAIN, "drain_high", begins=begins)
+        case (System.DRAINAGE | System.RAIN, "level", "low") if begins:
+            return Meaning(Family.DRAIN, "drain_high", begins=False, otherwise=_DEVIATION, passes=sudden)
         case (System.DRAINAGE | System.RAIN, "flow", _):
             return Meaning(Family.DRAIN, "drain_flow", begins=begins)
         case (System.GAS, "pressure", "low"):
             return Meaning(Family.LINE, "line_pressure", begins=begins)
+        case (System.GAS, "pressure", "high") if begins:
+            return Meaning(Family.LINE, "line_pressure", begins=False, otherwise=_DEVIATION, passes=sudden)
         case (_, quantity, "high") if quantity in _GASES:
             return Meaning(Family.GAS, "gas_rise", begins=begins)
         case (System.WATER, quantity, _) if quantity in _OF_WATER:
