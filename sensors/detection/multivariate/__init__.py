@@ -1,0 +1,1 @@
+"""Many series at once: readings that contradict one another, and the quality of drinking water."""
