@@ -50,10 +50,8 @@ _BITS = {"battery": Test.BATTERY, "signal_strength": Test.RADIO}
 """Quantities in which a device speaks of itself: what is not plausible in them has a name of its own."""
 
 _WATERS = frozenset({System.WATER, System.DRAINAGE})
-_WET = frozenset(
-    {"level", "flow", "velocity", "turbidity", "conductivity", "ph", "dissolved_oxygen", "redox_potential", "pressure"}
-)
-"""What a sensor that is frozen in measures wrongly."""
+_WET = frozenset({"level", "flow", "velocity", "turbidity", "pressure"})
+"""What ice disturbs: weight, movement and clearness of the water. What is dissolved in it, it leaves nearly alone."""
 
 
 def rules(kinds: Sequence[PointKind], limits: Limits, off: Test) -> NDArray[np.void]:
