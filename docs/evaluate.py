@@ -64,6 +64,7 @@ FIGURES: Mapping[str, tuple[Figure, ...]] = {
         Figure("found", "of them found", "all", ""),
         Figure("located", "of them located (leak 150 m, manhole ± 1)", "all", ""),
         Figure("false_per_1000_sensor_days", "false alarms per 1,000 sensors and day", "≤ 1", ""),
+        Figure("findings_per_fault", "findings a fault"),
         Figure("burst_distance_m", "bursts: median distance, m", "≤ 150", ""),
         Figure("burst_delay_s", "bursts: median delay, s"),
         Figure("blockage_delay_s", "blockages: median delay, s"),

@@ -150,6 +150,7 @@ def score(
         "found": sum(outcome["found"] for outcome in outcomes),
         "located": sum(outcome["located"] for outcome in outcomes),
         "claims": len(claims),
+        "findings": sum(claim.kind == DetectionKind.FINDING for claim in claims),
         "false_claims": false,
         "sensor_days": len(where.devices) * (LIVE / timedelta(days=1)),
     }
@@ -166,6 +167,7 @@ def total(scores: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     names = [name for name in scores[0] if name != "outcomes"]
     found: dict[str, Any] = {"seeds": len(scores)} | {name: _sum(each[name] for each in scores) for name in names}
     found["false_per_1000_sensor_days"] = round(1000 * found["false_claims"] / found["sensor_days"], 3)
+    found["findings_per_fault"] = round(found["findings"] / found["faults"], 2)
     outcomes = [outcome for each in scores for outcome in each.get("outcomes", ())]
     for kind in FaultKind if outcomes else ():
         own = [outcome for outcome in outcomes if outcome["kind"] == kind]
