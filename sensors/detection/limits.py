@@ -81,7 +81,7 @@ class LimitDetector:
         order = np.lexsort((np.argsort(np.argsort(names, kind="stable"))[rule], number))
         number, self._rule = number[order], rule[order]
         size = 1 + int(number.max(initial=-1))
-        self._start = np.searchsorted(number, np.arange(size + 1)).astype(np.int64)
+        self._start = np.searchsorted(number, np.arange(size + 1)).astype(np.int32)
         self._widest = int(np.diff(self._start).max(initial=0))
         self._state = np.zeros(len(number), _STATE)
         self._state["time"] = np.iinfo(np.int64).min
@@ -230,9 +230,7 @@ def _target(rule: Any, step: int, signed: float) -> int:  # pragma: no cover  # 
     """Return the step that a value asks for: up at a limit, down only below its margin."""
     reached = 0
     kept = 0
-    for k in range(rule.steps):
-        if signed >= rule.at[k]:
-            reached = k + 1
-        if signed >= rule.at[k] - rule.margin:
-            kept = k + 1
+    for k in range(_STEPS):  # also those that are none: they are never reached
+        reached += signed >= rule.at[k]
+        kept += signed >= rule.at[k] - rule.margin
     return max(reached, min(step, kept))

@@ -52,15 +52,18 @@ _STATE = np.dtype(
     [
         ("time", "i8"),
         ("mean", "f8"),
-        ("scatter", "f8"),
-        ("usual", "f8", (3,)),
-        ("rested", "f8"),
-        ("count", "i8"),
-        ("pending", "i4"),
-        ("active", "i4"),
+        ("scatter", "f4"),
+        ("usual", "f4", (3,)),
+        ("rested", "f4"),
+        ("count", "i1"),
+        ("pending", "i1"),
+        ("active", "i1"),
         ("since", "i8"),
     ]
 )
+"""A series: newest time; mean and mean absolute deviation of the last minute's readings; its largest steps; how long it
+has rested at zero, ms; readings so far, up to `MEMORY`; the side that waits for a second reading and the one that
+stands (-1, 0, 1), and since when."""
 
 
 class RateOfChangeDetector:
@@ -195,6 +198,6 @@ def _learn(rule: Any, now: Any, value: float, passed: int) -> None:  # pragma: n
         now.rested += passed
     remember(now.usual, abs(away), float(passed))
     seen = abs(away) if now.count < SETTLED else min(abs(away), 3.0 * now.scatter + 0.1 * rule.least)
-    now.scatter += (seen - now.scatter) / min(now.count, MEMORY)
+    now.scatter += (seen - now.scatter) / now.count
     now.mean += (1.0 - np.exp(-passed / TAU_MS)) * away
-    now.count += 1
+    now.count = min(now.count + 1, MEMORY)

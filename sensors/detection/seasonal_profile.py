@@ -17,6 +17,7 @@ _WEEKEND, _HOLIDAY = int(DayKind.WEEKEND), int(DayKind.HOLIDAY)
 SLOTS = 48
 DAY_MS = 86_400_000
 SLOT_MS = DAY_MS // SLOTS
+_QUARTER_MS = SLOT_MS // 2
 
 WARM_SHARE = 5 / 6
 """Share of the half hours that a day's readings reach that must have been visited before anything is called strange."""
@@ -29,6 +30,8 @@ DEVIATION_DAYS = 60.0
 PRIOR_DAYS = 2.0
 PRIOR_SHARE = 0.15
 """Before the days have shown it, a day is taken to deviate by this share of the profile's range."""
+UNKNOWN_SHARE = 0.25
+"""So much more by a day of a kind that is not known yet: nobody's first weekend is strange."""
 PRIOR_VISITS = 5.0
 """Visits of a half hour that count as much as what the whole day deviates: a night is quieter than a morning."""
 
@@ -69,13 +72,11 @@ def scan(ruled: Any, memory: Any, clock: Any, columns: Any, events: Any) -> int:
         rule, now, known = rules[which[s]], states[s], (profiles[s], weights[s], spreads[s])
         if time[i] <= now.time:
             continue
-        local = time[i] + offset_ms
-        visit = local // SLOT_MS
-        if visit != now.visit:
-            _commit(now, known, rule.least, days)
-            now.visit = visit
-        expected, variance = _expected(now, known, rule.least, local, days)
-        passed = min(time[i] - now.time, SLOT_MS) if now.count or now.days else SLOT_MS
+        if time[i] >= now.until:
+            _enter(now, known, rule.least, time[i] + offset_ms, days)
+            now.until -= offset_ms
+        expected = now.base + now.slope * (time[i] - now.until)
+        passed = min(time[i] - now.time, SLOT_MS) if now.time > 0 else SLOT_MS
         now.time = time[i]
         if rule.rests and abs(value[i]) <= rule.least:
             now.rested += passed
@@ -87,10 +88,11 @@ def scan(ruled: Any, memory: Any, clock: Any, columns: Any, events: Any) -> int:
         away = value[i] - expected
         now.squares += away * away
         now.residual += rate * (away - now.residual)
-        sd = np.sqrt(variance + now.noise * rate / (2.0 - rate))
-        z = now.residual / sd
+        sd = np.sqrt(now.variance + now.noise * rate / (2.0 - rate))
+        z, alone = now.residual / sd, away / sd
         before = now.active
-        _judge(now, known[1], z, passed, not history[i] and now.rested < RESTED_MS and now.visited >= rule.warm)
+        scored = not history[i] and now.rested < RESTED_MS and now.visited >= rule.warm
+        _judge(now, known[1], (z, alone), passed, scored)
         if now.active != before:
             low, high = expected - 3.0 * sd, expected + 3.0 * sd
             count = note(events, count, (s, now.active, time[i], value[i], low, high, abs(z)))
@@ -98,22 +100,26 @@ def scan(ruled: Any, memory: Any, clock: Any, columns: Any, events: Any) -> int:
 
 
 @numba.njit(cache=True)
-def _judge(now: Any, weight: Any, z: float, passed: int, scored: bool) -> None:  # pragma: no cover
-    """Move the CUSUMs and the condition of one series by its newest reading, `z` deviations away."""
-    time = now.time
+def _judge(now: Any, weight: Any, far: Any, passed: int, scored: bool) -> None:  # pragma: no cover
+    """Move the CUSUMs and the condition of one series by its newest reading.
+
+    `far` is how many deviations the smoothed residual is away, and that of the reading alone: a spike that the first
+    has yet to forget is not a second reading that agrees.
+    """
+    time, (z, alone) = now.time, far
     now.strange = (now.strange or time) if abs(z) > DOUBTFUL or now.active != 0 else 0
     now.spoiled = now.spoiled or now.active != 0
     if now.strange and time - now.strange > RELEARN_MS:
         weight[:] = 0
-        now.strange = now.active = now.visited = now.pending = 0
+        now.strange = now.active = now.visited = now.pending = now.until = 0
         now.up = now.down = now.residual = now.deviation = now.days = 0.0
         return
     if not scored:
         return
-    share = passed / SLOT_MS
-    now.up = min(max(0.0, now.up + (z - SLACK) * share), 2.0 * DECISION)
-    now.down = min(max(0.0, now.down + (-z - SLACK) * share), 2.0 * DECISION)
-    side = 0 if abs(z) < STRANGE else (1 if z > 0 else -1)
+    share, most = passed / SLOT_MS, min(max(z, -STRANGE), STRANGE)  # one odd reading is not many
+    now.up = min(max(0.0, now.up + (most - SLACK) * share), 2.0 * DECISION)
+    now.down = min(max(0.0, now.down + (-most - SLACK) * share), 2.0 * DECISION)
+    side = 0 if abs(z) < STRANGE or abs(alone) < NORMAL or z * alone < 0 else (1 if z > 0 else -1)
     if now.active == 0:
         if now.up > DECISION or now.down > DECISION:
             now.active = 1 if now.up > now.down else -1
@@ -141,16 +147,18 @@ def _commit(now: Any, known: Any, least: float, days: Any) -> None:  # pragma: n
         mean = now.sum / now.count
         kind = _kind(now.visit // SLOTS, days)
         if weight[0, slot] > 0:
-            expected = profile[_trusted(weight, kind, slot), slot]
+            trusted = _trusted(weight, kind, slot)
+            expected = profile[trusted, slot]
             away = mean - expected
-            _scatter(now, max(0.0, now.squares / now.count - away * away))
-            most = DOUBTFUL * np.sqrt(_variance(now, spread[slot], weight[0, slot], least))
-            away = min(max(away, -most), most)
-            mean = expected + away
-            keep = 1.0 - 1.0 / (SLOTS * DEVIATION_DAYS)
-            now.deviation = keep * now.deviation + away * away / SLOTS
-            now.days = keep * now.days + 1.0 / SLOTS
-            spread[slot] += (away * away - spread[slot]) / weight[0, slot]
+            variance = _variance(now, spread[slot], weight[0, slot], least)
+            most = DOUBTFUL * np.sqrt(variance)
+            scatter = min(max(0.0, now.squares / now.count - away * away), DOUBTFUL**2 * (now.noise + variance))
+            now.noise += (scatter - now.noise) / now.visited
+            if trusted == kind:  # how far a day lies from one of another kind says nothing of either
+                away = min(max(away, -most), most)
+                mean = expected + away
+                _deviate(now, away)
+                spread[slot] += (away * away - spread[slot]) / weight[kind, slot]
         else:
             now.visited += 1
             spread[slot] = 0.0
@@ -164,9 +172,11 @@ def _commit(now: Any, known: Any, least: float, days: Any) -> None:  # pragma: n
 
 
 @numba.njit(cache=True)
-def _scatter(now: Any, variance: float) -> None:  # pragma: no cover  # compiled
-    """Learn how far single readings lie from the mean of their half hour."""
-    now.noise += (variance - now.noise) / (SLOTS if now.days > 1.0 else 1.0 + SLOTS * now.days)
+def _deviate(now: Any, away: float) -> None:  # pragma: no cover  # compiled
+    """Learn how far the half hours of a day lie from what was expected of them."""
+    keep = 1.0 - 1.0 / (SLOTS * DEVIATION_DAYS)
+    now.deviation = keep * now.deviation + away * away / SLOTS
+    now.days = keep * now.days + 1.0 / SLOTS
 
 
 @numba.njit(cache=True)
@@ -179,29 +189,36 @@ def _variance(now: Any, spread: float, visits: int, least: float) -> float:  # p
 
 
 @numba.njit(cache=True)
-def _expected(now: Any, known: Any, least: float, local: int, days: Any) -> Any:  # pragma: no cover  # compiled
-    """Return the profile and its variance between the middles of two half hours, or of the one that was visited.
+def _enter(now: Any, known: Any, least: float, local: int, days: Any) -> None:  # pragma: no cover  # compiled
+    """Let a series enter a quarter of an hour: what is expected in it is a line, so that few readings look it up.
 
-    NaN where none was.
+    The line goes between the middles of two half hours, or stands still where one of them was never visited; there is
+    none (NaN) where neither was. `until` is the local end of the quarter, and `base` what is expected there.
     """
     profile, weight, spread = known
-    kind = _trusted(weight, _kind(local // DAY_MS, days), (local % DAY_MS) // SLOT_MS)
-    position = (local % DAY_MS) / SLOT_MS - 0.5
-    first = int(np.floor(position))
-    share = position - first
-    a, b = first % SLOTS, (first + 1) % SLOTS
-    if weight[kind, a] == 0 and weight[kind, b] == 0:
-        return np.nan, np.nan
+    visit = local // SLOT_MS
+    if visit != now.visit:
+        _commit(now, known, least, days)
+        now.visit = visit
+    quarter = local // _QUARTER_MS
+    day = _kind(local // DAY_MS, days)
+    kind = _trusted(weight, day, visit % SLOTS)
+    a = ((quarter + 1) // 2 - 1) % SLOTS
+    b = (a + 1) % SLOTS
     if weight[kind, a] == 0:
-        share = 1.0
+        a = b
     elif weight[kind, b] == 0:
-        share = 0.0
-    variance = 0.0
-    if share < 1.0:
-        variance += (1.0 - share) * _variance(now, spread[a], weight[0, a], least)
-    if share > 0.0:
-        variance += share * _variance(now, spread[b], weight[0, b], least)
-    return (1.0 - share) * profile[kind, a] + share * profile[kind, b], variance
+        b = a
+    now.until = (quarter + 1) * _QUARTER_MS
+    now.base = now.slope = np.nan
+    if weight[kind, a] > 0:
+        first, last = profile[kind, a], profile[kind, b]
+        now.slope = (last - first) / SLOT_MS
+        now.base = first + (0.5 + 0.5 * (quarter % 2 == 0)) * (last - first)
+        now.variance = 0.5 * _variance(now, spread[a], weight[0, a], least)
+        now.variance += 0.5 * _variance(now, spread[b], weight[0, b], least)
+        if kind != day:
+            now.variance += (UNKNOWN_SHARE * now.range) ** 2
 
 
 @numba.njit(cache=True)

@@ -100,15 +100,20 @@ def columns(batch: Batch) -> tuple[NDArray[Any], ...]:
     would otherwise make its series deaf until the city has caught up. One type and layout whatever the batch was cut
     from, since each other one would be compiled anew.
     """
-    wanted = (
-        (batch.series, np.int32),
-        (np.minimum(batch.time, batch.now), np.int64),
-        (batch.value, np.float64),
-        (batch.quality, np.uint8),
-        (batch.history, np.bool_),
+    return (
+        _ready(batch.series, np.int32),
+        _ready(np.minimum(batch.time, batch.now), np.int64),
+        _ready(batch.value, np.float64),
+        _ready(batch.quality, np.uint8),
+        _ready(batch.history, np.bool_),
     )
-    series, time, value, quality, history = (np.require(column, dtype, ("C", "W")) for column, dtype in wanted)
-    return series, time, value, quality, history
+
+
+def _ready(column: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    flags = column.flags
+    if column.dtype == dtype and flags.c_contiguous and flags.writeable:  # nearly always; `require` costs a microsecond
+        return column
+    return np.require(column, dtype, ("C", "W"))
 
 
 def pack(**arrays: NDArray[Any]) -> bytes:

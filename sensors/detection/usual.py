@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import numba
+import numpy as np
 
 HALF_LIFE_MS = 30 * 86_400_000.0
+_MEAN_LIFE_MS = HALF_LIFE_MS / np.log(2.0)
 
 
 @numba.njit(cache=True)
@@ -23,7 +25,7 @@ def remember(top: Any, value: float, passed_ms: float) -> None:  # pragma: no co
     >>> top
     array([5., 3., 2.])
     """
-    keep = 0.5 ** (passed_ms / HALF_LIFE_MS)
+    keep = np.exp(-passed_ms / _MEAN_LIFE_MS)
     for k in range(3):
         top[k] *= keep
     if value > top[2]:
