@@ -20,6 +20,7 @@ TRUSTING = ("T-1", "T-2", "T-3")
 
 RATE = 80.0
 SEED = 4
+RESTING_S = 30.0
 
 
 @case(4, "worker kill -9 in mid-batch, 100 times", short=True)
@@ -49,10 +50,7 @@ def worker_killed(setting: Setting, report: Report) -> None:
         report.check(not promised, f"{promised} receipted messages were not on disk when ingest was killed")
         keepers.all_receipted()
         wait_until(lambda: trusting.counts()[0] == trusting.counts()[1], "the broker has acknowledged every message")
-        deadline = time.monotonic() + 60
-        while city.seen(TRUSTING) < trusting.sent() and time.monotonic() < deadline:
-            time.sleep(0.2)
-        city.settled(keepers.sent() + city.seen(TRUSTING))
+        rest(city, keepers.sent() + trusting.sent())
         for field, what in ((keepers, "devices with memory"), (trusting, "devices without")):
             lost = field.missing(every=True)
             report.check(not lost.count, f"{lost.count} of {field.sent():,} lost of {what} {lost.examples[:3] or ''}")
@@ -63,6 +61,19 @@ def worker_killed(setting: Setting, report: Report) -> None:
         report.count(city, keepers, trusting)
         trusting.close()
     trace_order(setting, report)
+
+
+def rest(city: City, readings: int) -> None:
+    """Wait until `readings` have come in and none waits for the store, or nothing has moved for `RESTING_S`.
+
+    What is lost never comes: that is for the checks to say.
+    """
+    ledger, moved = city.ledger(), time.monotonic()
+    while (ledger.received < readings or ledger.spooled) and time.monotonic() - moved < RESTING_S:
+        time.sleep(0.2)
+        before, ledger = ledger, city.ledger()
+        if ledger != before:
+            moved = time.monotonic()
 
 
 def kill_often(city: City, keepers: Fleet, trusting: Fleet, kills: int) -> tuple[list[int], int]:
