@@ -151,7 +151,7 @@ class Fusion:
         finding = self._of.get(sign.key) or self._joined(sign, time)
         over = finding is not None and finding.ended is not None
         if not sign.meaning.begins and (finding is None or over):
-            alone = None if over and sign.meaning.passes else sign.alone()
+            alone = None if over and sign.meaning.quiet else sign.alone()
             if alone is None:
                 self._loose[sign.key] = sign
                 return []
@@ -188,7 +188,9 @@ class Fusion:
         left, finding.signs = finding.signs, {}
         for key in left:
             del self._of[key]
-        return [finding.end(time), *(each for sign in left.values() for each in self._begun(sign.said, time))]
+        self._loose |= {key: sign for key, sign in left.items() if sign.meaning.quiet}
+        lasting = [sign.said for sign in left.values() if not sign.meaning.quiet]
+        return [finding.end(time), *(each for said in lasting for each in self._begun(said, time))]
 
     def _joined(self, sign: Sign, time: int) -> Finding | None:
         """Return the finding that a sign belongs to: the nearest that may take it in, one that stands before others."""

@@ -45,6 +45,11 @@ class Meaning:
     otherwise: Meaning | None = None
     passes: bool = False
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is left to say of it when the finding is over that it joined."""
+        return not self.begins and (self.otherwise is None or self.passes)
+
 
 @dataclass(frozen=True, slots=True)
 class Sign:
