@@ -23,6 +23,9 @@ from sensors.reading import Batch
 
 LATENESS_MS = 60_000
 """How long the readings of a step are waited for."""
+AHEAD_MS = 900_000
+"""How far ahead of what is waited for a reading is kept: series that are read all at once, each quarter of an hour,
+go on one after the other, and the first of them must not be lost before enough have."""
 QUORUM = 0.1
 """Share of the series that must have gone on before a step is closed."""
 
@@ -68,7 +71,7 @@ class Steps:
         prompt: bool = False,
     ) -> None:
         self.series = np.asarray(series, np.int32)
-        size, deep = len(self.series), lateness_ms // step_ms + 3
+        size, deep = len(self.series), (lateness_ms + AHEAD_MS) // step_ms + 3
         self._column = np.full(1 + int(self.series.max(initial=-1)), -1, np.int32)
         self._column[self.series] = np.arange(size, dtype=np.int32)
         self._step_ms, self._lateness_ms = step_ms, lateness_ms

@@ -155,3 +155,9 @@ def test_order_within_a_batch_does_not_change_prompt_steps(present, order):
         rows = [(series, minute * MINUTE, float(series)) for series in those]
         ordered = [(series, minute * MINUTE, float(series)) for series in order if series in those]
         assert told(plain.take(batch(rows))) == told(turned.take(batch(ordered)))
+
+
+def test_series_that_report_all_at_once_after_many_steps_lose_nothing():
+    steps = Steps([0, 1, 2, 3], MINUTE)
+    closed = steps.take(batch([(series, number * 5 * MINUTE, 1.0) for number in range(4) for series in range(4)]))
+    assert [step.count.tolist() for step in closed] == [[1, 1, 1, 1]] * 3
