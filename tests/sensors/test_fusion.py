@@ -191,6 +191,23 @@ def test_high_pressure_that_outlasts_the_burst_is_told(fusion: Fusion) -> None:
     assert fusion.standing == {("asset:net:node:W2", "deviation")}
 
 
+def contradiction(name: str, time: int) -> Detection:
+    subject = Subject(f"device:{name}")
+    evidence = Evidence("neighbours", 0.8, points=(subject,))
+    return Detection(subject, "integrity", DetectionKind.INTEGRITY, active=True, level=3, time=time, evidence=evidence)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_readings_that_contradict_one_another_are_explained_by_the_burst(fusion: Fusion, first: bool) -> None:
+    fusion.update([contradiction("W2", 0 if first else 5 * MINUTE), said("W1", "rate_of_change", 3 * MINUTE)])
+    assert fusion.standing == {BURST}
+
+
+def test_readings_that_contradict_one_another_long_before_are_not(fusion: Fusion) -> None:
+    fusion.update([contradiction("W2", 0), said("W1", "rate_of_change", 180 * MINUTE)])
+    assert fusion.standing == {BURST, ("asset:net:node:W2", "integrity")}
+
+
 def test_systems_are_not_mixed(fusion: Fusion) -> None:
     told = fusion.update(
         [said("W1", "rate_of_change"), said("D1", "seasonal", low=False), said("G1", "seasonal", low=False)]

@@ -35,6 +35,9 @@ _NO_SIGNS = frozenset({DetectionKind.SILENCE, DetectionKind.FINDING})
 _PIPED = frozenset(Family) - {Family.GAS, Family.DEVICE, Family.OTHER}
 """Families whose signs are joined by open pipes only; gas also goes through the ground."""
 
+_UNEXPLAINED = frozenset({Family.OTHER, Family.INTEGRITY})
+"""Families of what has no cause yet."""
+
 _NEVER = -(2**62)
 
 
@@ -124,7 +127,7 @@ class Fusion:
 
     def _restored(self, saved: _SavedFinding, standing: Collection[Key]) -> Finding:
         signs = [self._sign(said) for said in saved.signs if (said.subject, said.rule) in standing]
-        if saved.family is Family.OTHER:
+        if saved.family in _UNEXPLAINED:
             signs = [sign.alone() or sign for sign in signs]
         return Finding(
             saved.subject,
@@ -156,12 +159,13 @@ class Fusion:
                 self._loose[sign.key] = sign
                 return []
             sign, finding = alone, self._joined(alone, time)
-        elif finding is not None and finding.family is Family.OTHER:
+        elif finding is not None and finding.family in _UNEXPLAINED:
             sign = sign.alone() or sign
         finding = finding or self._opened(sign, time)
-        self._take(finding, sign)
+        begins = self._take(finding, sign)
+        explained = self._explained(finding, time) if begins else []
         damned = self._released(sign.spot.device, finding, time) if sign.meaning.damns else []
-        return [*damned, *self._tell(finding, time)]
+        return [*explained, *damned, *self._tell(finding, time)]
 
     def _over(self, key: Key, time: int) -> list[Detection]:
         """Take in that a condition is over."""
@@ -236,7 +240,8 @@ class Fusion:
         fresh = Finding(subject, meaning.rule, meaning.family, spot, time, _NEVER, _NEVER)
         return self._findings.setdefault(fresh.key, fresh)
 
-    def _take(self, finding: Finding, sign: Sign) -> None:
+    def _take(self, finding: Finding, sign: Sign) -> bool:
+        """Take a sign into a finding; whether it begins with it, or again."""
         begins = finding.ended is not None or not finding.signs
         if finding.ended is not None:
             finding.ended, finding.opened = None, sign.said.time
@@ -245,11 +250,29 @@ class Fusion:
         self._of[sign.key] = finding
         if sign.meaning.sudden:
             finding.sudden = max(finding.sudden, sign.said.time)
-        for limit in list(self._loose.values()) if begins else ():
-            if self._distance_m(limit, finding, sign.said.time) <= self._reach_m[finding.family]:
-                del self._loose[limit.key]
-                finding.signs[limit.key] = limit
-                self._of[limit.key] = finding
+        return begins
+
+    def _explained(self, finding: Finding, time: int) -> list[Detection]:
+        """Take to a finding that begins what it explains; return what that makes of other findings.
+
+        That is limits that stand beside it, and what began shortly before and had no cause.
+        """
+        told: list[Detection] = []
+        for sign in list(self._loose.values()):
+            if self._distance_m(sign, finding, time) <= self._reach_m[finding.family]:
+                del self._loose[sign.key]
+                self._take(finding, sign)
+        for other in list(self._findings.values()):
+            if other is finding or other.family not in _UNEXPLAINED or time - other.opened > self._together_ms:
+                continue
+            signs = [self._sign(sign.said) for sign in other.signs.values()]
+            signs = [each for each in signs if self._distance_m(each, finding, time) <= self._reach_m[finding.family]]
+            for sign in signs:
+                del other.signs[sign.key]
+                self._take(finding, sign)
+            if signs and other.ended is None:
+                told += self._tell(other, time)
+        return told
 
     def _released(self, device: str, fault: Finding, time: int) -> list[Detection]:
         """Take what a faulty device measured from other findings to its own; return what that makes of them."""

@@ -30,10 +30,11 @@ class Family(StrEnum):
 class Meaning:
     """The family of a sign, and the rule of the finding that it begins where no other takes it in.
 
-    `begins` is False for what only joins a finding: a safety limit, which is an alarm of its own, and what happens when
-    a fault grows or is mended (a tank that empties, pressure that comes back); without one to join, that is what
-    `otherwise` says; nothing, where it `passes` by itself. `locates` says that it was found by a layer that knows the
-    network, `sudden` that it came within minutes. `damns` says that nothing its device measures can be believed.
+    `begins` is False for what only joins a finding: a safety limit, which is an alarm of its own; what happens when a
+    fault grows or is mended (a tank that empties, pressure that comes back); readings that contradict one another,
+    which a fault explains. Without one to join, the latter are what `otherwise` says; nothing, where it `passes` by
+    itself. `locates` says that it was found by a layer that knows the network, `sudden` that it came within minutes.
+    `damns` says that nothing its device measures can be believed.
     """
 
     family: Family
@@ -80,10 +81,18 @@ _NETWORK: Mapping[DetectionKind, Meaning] = {
     DetectionKind.GAS_LEAK: Meaning(Family.GAS, "gas_leak", locates=True),
     DetectionKind.BIOGAS: Meaning(Family.GAS, "biogas", locates=True),
     DetectionKind.LINE_PRESSURE: Meaning(Family.LINE, "line_pressure", locates=True),
-    DetectionKind.INTEGRITY: Meaning(Family.INTEGRITY, "integrity", locates=True),
     DetectionKind.WATER_QUALITY: Meaning(Family.WATER_QUALITY, "water_quality", locates=True),
 }
 
+_FAULT: Mapping[str, Family] = {
+    System.WATER: Family.WATER_LOSS,
+    System.DRAINAGE: Family.DRAIN,
+    System.RAIN: Family.DRAIN,
+    System.GAS: Family.LINE,
+}
+"""What makes the readings of a system contradict one another where nobody meddles with them."""
+
+_CONTRADICTION = Meaning(Family.INTEGRITY, "integrity", locates=True)
 _DEVIATION = Meaning(Family.OTHER, "deviation")
 
 _DAMNING = frozenset(
@@ -118,6 +127,9 @@ def meaning_of(said: Detection, system: str) -> Meaning:
     """
     if said.kind in {DetectionKind.QUALITY, DetectionKind.FLAT_LINE, DetectionKind.SILENCE}:
         return Meaning(Family.DEVICE, "device_fault", damns=said.rule in _DAMNING)
+    if said.kind is DetectionKind.INTEGRITY:
+        family = _FAULT.get(system)
+        return Meaning(family, "integrity", begins=False, otherwise=_CONTRADICTION) if family else _CONTRADICTION
     network = _NETWORK.get(said.kind)
     if network is None:
         return _of_series(said, system)
