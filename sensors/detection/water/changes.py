@@ -64,7 +64,7 @@ class What(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Criteria:
     """When a change counts; see `sensors/limits.toml`, tables ``number.leak`` and ``number.burst``.
 
     `gain` of log likelihood that a new leak must bring; `model_error` as a share of a change; `floor` (n,) of each
@@ -135,7 +135,7 @@ class Changes:
     `distance` gives the metres along the pipes from a place to all places, (p,), infinite beyond the reach.
     """
 
-    def __init__(self, signatures: NDArray[np.float64], distance: Callable[[int], Vector], test: Test) -> None:
+    def __init__(self, signatures: NDArray[np.float64], distance: Callable[[int], Vector], test: Criteria) -> None:
         self._signatures, self._distance, self._test = signatures, distance, test
         n = signatures.shape[1]
         self._blocks = np.full((KEPT, n), np.nan)
@@ -349,4 +349,4 @@ def _strangeness(shift: Vector, cov: NDArray[np.float64], used: NDArray[np.bool_
     return float(shift @ _inverse(cov, used) @ shift - used.sum()) / 2
 
 
-__all__ = ["Change", "Changes", "Test", "What"]
+__all__ = ["Change", "Changes", "Criteria", "What"]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sensors.detection import Detection, DetectionKind, Evidence, Fact, Key, Subject
 from sensors.detection.scope import Scope
 from sensors.detection.series import pack, unpack
-from sensors.detection.water.changes import Change, Changes, Test, What
+from sensors.detection.water.changes import Change, Changes, Criteria, What
 from sensors.detection.water.localisation import PipePlaces
 from sensors.detection.water.residual import STEP_MS, Residual, Residuals, water_models
 from sensors.limits import Limits
@@ -162,7 +162,7 @@ class _Block:
 class _Watch:
     """One network: its residuals gathered into blocks, and what changes in them."""
 
-    def __init__(self, residuals: Residuals, test: Test, block_ms: int, offset_ms: int) -> None:
+    def __init__(self, residuals: Residuals, test: Criteria, block_ms: int, offset_ms: int) -> None:
         self.source, self._residuals = residuals.source, residuals
         model = residuals.model
         self.pipes = PipePlaces(residuals.source, model)
@@ -243,12 +243,12 @@ class _Watch:
         return _Block(number, 0, False, *sums)  # noqa: FBT003  # no step of it was live yet
 
 
-def _test(network: Residuals, layer: str, limits: Limits) -> Test:
+def _test(network: Residuals, layer: str, limits: Limits) -> Criteria:
     """Return the test of `layer` for a network by the numbers of the city."""
     model = network.model
     pressures = np.full(len(network.subjects), limits.number(layer, "pressure_floor"))
     draws = limits.number(layer, "draw_floor") * model.mean_demand()[model.parts]
-    return Test(
+    return Criteria(
         gain=limits.number(layer, "gain"),
         model_error=limits.number(layer, "model_error"),
         floor=np.concatenate((pressures, draws)),
