@@ -210,8 +210,13 @@ def _claim(said: Detection, now: int) -> Claim:
 
 
 def _worse(before: Claim, said: Detection) -> Claim:
-    """Return a claim that goes on: its worst level and highest score; the place stays the one first named."""
-    return msgspec.structs.replace(before, level=min(before.level, said.level), score=max(before.score, said.score))
+    """Return a claim that goes on: its worst level and highest score; its candidates stay those first named."""
+    return msgspec.structs.replace(
+        before,
+        level=min(before.level, said.level),
+        score=max(before.score, said.score),
+        candidates=before.candidates or said.evidence.candidates,
+    )
 
 
 def _together(hashes: Iterable[str]) -> str:

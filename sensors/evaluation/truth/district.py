@@ -323,7 +323,8 @@ def _outcome(fault: Scripted, told: Sequence[Claim], begin: int, where: Places) 
     found |= {"located": False, "distance_m": None, "hops": None}
     if fault.kind.of_device:
         return found | {"located": bool(told)}
-    named = [claim for claim in told if claim.candidates] or list(told)
+    named = [claim for claim in told if claim.candidates]
+    named = named or [claim for claim in told if claim.subject.startswith("asset:")] or list(told)
     for claim in named[:1]:
         metres, hops = where.distance(fault.kind, where.asset_of(claim), fault.place)
         found["distance_m"] = None if metres is None else round(metres, 1)
