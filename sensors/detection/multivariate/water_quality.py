@@ -4,7 +4,8 @@ Contamination moves several qualities of water at once (Hall et al., J. AWWA 99 
 its instrument's matter: cleaned, calibrated, fouled. Each point's residual is against the exponentially weighted mean of
 its recent past, which rests while the station is abnormal. What flow does to the qualities is taken out with the joint
 covariance of the residuals (T² of Hotelling, 1947, less that of the flows: T² of the qualities given the flows). The
-score is what remains of it, per point, without the point that says most. Scored before learnt.
+station is abnormal where T² is beyond its limit, and what remains of it without the point that says most is beyond one
+of its own. Scored before learnt.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ _FEWEST = 3
 _MOST = 48
 _OFTEN = 60
 """Steps after which the covariance is inverted anew."""
+_NORMAL = 0.5
+"""Share of its limits below which a station is normal again."""
 _LEVEL = 2
 """Orange: people drink it."""
 
@@ -56,6 +59,7 @@ class Settings:
     memory_ms: int
     relearn_ms: int
     limit: float
+    others: float
     readings: int
 
     @classmethod
@@ -63,7 +67,8 @@ class Settings:
         """Return the settings of a city."""
         names = ("step", "recent", "warmup", "memory", "relearn")
         times = [round(1000 * limits.number("water_quality", name)) for name in names]
-        return cls(*times, limits.number("water_quality", "limit"), round(limits.number("water_quality", "readings")))
+        limit, others, readings = (limits.number("water_quality", name) for name in ("limit", "others", "readings"))
+        return cls(*times, limit, others, round(readings))
 
 
 class WaterQualityDetector:
@@ -170,27 +175,32 @@ class Station:
         warm = self._now[0] * self._step_ms > settings.warmup_ms
         if self._now[0] % _OFTEN == 0 and self._weight[0] > 0:
             self._invert()
-        score, own = self._score(residual) if self._weight[0] > _OFTEN else (0.0, np.zeros(self._qualities))
+        score, square, own = (
+            self._score(residual) if self._weight[0] > _OFTEN else (0.0, 0.0, np.zeros(self._qualities))
+        )
         said = self._change(step, score, own) if warm else []
         if self._now[3] >= 0 and step.time - self._now[3] > settings.relearn_ms:
             said += self._end(step, score)
             self._recent = np.where(np.isfinite(now), now, self._recent)
         if self._now[3] < 0:
-            self._learn(residual, score)
+            self._learn(residual, square)
         return said
 
-    def _score(self, residual: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Return T² per quality, given the covariates and without the point that says most, and what each says (n,)."""
+    def _score(self, residual: NDArray[np.float64]) -> tuple[float, float, NDArray[np.float64]]:
+        """Return how far the station is from its limits (1: at them), T² per quality, and what each point says of T².
+
+        T² is of the qualities given the covariates; without a point it is less by what that point says.
+        """
         raised = self._precision @ residual
         flows = residual[self._qualities :]
-        whole = float(residual @ raised - flows @ self._flows @ flows)
-        own = (raised**2 / np.diagonal(self._precision))[: self._qualities]  # what T² would be less without each
-        return max(0.0, whole - float(own.max())) / (self._qualities - 1), own
+        whole = max(0.0, float(residual @ raised - flows @ self._flows @ flows))
+        own = (raised**2 / np.diagonal(self._precision))[: self._qualities]
+        square, others = whole / self._qualities, max(0.0, whole - float(own.max()))
+        return min(square / self._settings.limit, others / self._settings.others**2), square, own
 
     def _change(self, step: Step, score: float, own: NDArray[np.float64]) -> list[Detection]:
-        limit = self._settings.limit
-        self._now[1] = self._now[1] + 1 if score > limit else 0
-        self._now[2] = self._now[2] + 1 if score < limit / 2 else 0
+        self._now[1] = self._now[1] + 1 if score > 1.0 else 0
+        self._now[2] = self._now[2] + 1 if score < _NORMAL else 0
         if self._now[3] < 0:
             if not step.live or self._now[1] < self._settings.readings:
                 return []
@@ -203,9 +213,9 @@ class Station:
         self._now[1:4] = 0, 0, -1
         return [over]
 
-    def _learn(self, residual: NDArray[np.float64], score: float) -> None:
-        """Move the recent past and the covariance towards a step; one that is doubtful counts for less."""
-        doubt = min(1.0, float(np.sqrt(self._settings.limit / max(score, 1e-12))))
+    def _learn(self, residual: NDArray[np.float64], square: float) -> None:
+        """Move the recent past and the covariance towards a step; one that is doubtful in any way counts for less."""
+        doubt = min(1.0, float(np.sqrt(self._settings.limit / max(square, 1e-12))))
         self._recent += residual * doubt * self._step_ms / self._settings.recent_ms
         keep = 1.0 - self._step_ms / self._settings.memory_ms
         self._weight[0] = keep * self._weight[0] + 1.0
@@ -223,8 +233,7 @@ class Station:
         member = self._members[most]
         value, usual = float(step.mean[most]), float(self._recent[most])
         wide = 3.0 / float(np.sqrt(self._precision[most, most]))
-        order = [i for i in np.argsort(-own, kind="stable") if own[i] > self._settings.limit]
-        share = score / self._settings.limit
+        order = [i for i in np.argsort(-own, kind="stable") if own[i] > self._settings.others**2]
         return Detection(
             _subject(member.device),
             "water_quality",
@@ -234,9 +243,9 @@ class Station:
             time=step.time,
             value=value if np.isfinite(value) else None,
             expected=(usual - wide, usual + wide),
-            score=share,
+            score=score,
             quantity=member.point.quantity,
-            evidence=Evidence("recent", share / (1.0 + share), points=tuple(self._members[i].subject for i in order)),
+            evidence=Evidence("recent", score / (1.0 + score), points=tuple(self._members[i].subject for i in order)),
         )
 
 
