@@ -83,6 +83,7 @@ STATE = np.dtype(
         ("time", "i8"),
         ("value", "f8"),
         ("held", "f8"),
+        ("toward", "f8"),
         ("scatter", "f8"),
         ("usual", "f8", (3,)),
         ("count", "i8"),
@@ -104,9 +105,10 @@ STATE = np.dtype(
     ],
     align=True,
 )
-"""A series: newest reading; the last one believed, and one that is held back as a spike; mean absolute step and the
-largest steps; the run that it stands still in, and the longest such runs, ms; the window, its ends and readings, and
-the usual range of one; of each counted test which of the last sixteen readings failed it (bits); what stands."""
+"""A series: newest reading; the last one believed, and one that is held back as a spike; which way it
+goes in large steps; mean absolute step and the largest steps; the run that it stands still in, and the longest such
+runs, ms; the window, its ends and readings, and the usual range of one; of each counted test which of the last sixteen
+readings failed it (bits); what stands."""
 
 DEVICE = np.dtype([("began", "i8"), ("fault", "i8"), ("faulty", "i4"), ("cold", "i8"), ("standing", "u2", (RULES,))])
 """A device: when one of its points began to fail, and last did, and which; when its water was last freezing; by rule
@@ -252,14 +254,19 @@ def _values(  # pragma: no cover  # compiled
 def _is_spike(rule: Any, settings: Any, mine: Any, value: float) -> bool:  # pragma: no cover  # compiled
     """Test 6: far from the last reading that was believed, and from the one held back before it.
 
-    A second reading that agrees with the one held back shows a step.
+    A second reading that agrees with the one held back, or goes on from it the same way, shows a step or a slope.
     """
     if rule.spike == np.inf or mine.count < SETTLED:
         return False
     threshold = max(rule.spike, settings.scatters * mine.scatter, USUAL * mine.usual[2])
-    if abs(value - mine.value) <= threshold:
+    away = value - mine.value
+    if abs(away) <= threshold:
+        mine.toward = 0.0
         return False
-    return not abs(value - mine.held) <= threshold
+    onward = (value - mine.held) * (mine.held - mine.value) > 0.0
+    if onward or abs(value - mine.held) <= threshold:
+        mine.toward = away
+    return not mine.toward * away > 0.0
 
 
 @numba.njit(cache=True)

@@ -104,6 +104,12 @@ def test_step_costs_its_first_reading_only():
     assert [index for index, flag in enumerate(flags) if flag != Flag.GOOD] == [50]
 
 
+def test_slope_costs_its_first_reading_only():
+    flags, _, said = feed(quality(), [*noisy(50), *np.arange(3.6e5, 9e5, 6e4)])
+    assert [index for index, flag in enumerate(flags) if flag != Flag.GOOD] == [50]
+    assert said == []
+
+
 def test_gas_at_alarm_level_is_never_a_spike():
     gas = device("G", Point("lel", "combustible_gas", "%LEL", 0, 0.0, 1.0), system=System.GAS)
     calm = np.abs(noisy(50, 0.0, 0.002))
