@@ -21,6 +21,8 @@ logger = structlog.get_logger()
 RETRY_S = (0.5, 10.0)
 CHECKPOINT_S = 5.0
 """How often detector state goes to disk; what came since is fed to detection again after a crash."""
+CHECKPOINT_REST = 20
+"""Detection goes on for so many times as long as its last checkpoint took: a city of many series has a large state."""
 
 PASS_S = 1.0
 """An empty batch follows this long (city time) after the last one: silence is something to detect."""
@@ -58,7 +60,7 @@ class DetectionForwarder:
         self._unapplied: list[Detection] = []
         self._changed = False
         self._passed_s = clock.seconds()
-        self._checkpoint_s = time.monotonic()
+        self._checkpoint_s, self._checkpoint_took_s = time.monotonic(), 0.0
         state = spool.detector_state()
         if state is not None:
             pipeline.load(state)
@@ -116,7 +118,8 @@ class DetectionForwarder:
         now_s = self._clock.seconds()
         if not self._recording and now_s - self._passed_s >= PASS_S:
             self._update(Batch.empty(to_ms(self._clock.now())))
-        if time.monotonic() - self._checkpoint_s >= CHECKPOINT_S:
+        rest_s = max(CHECKPOINT_S, CHECKPOINT_REST * self._checkpoint_took_s)
+        if time.monotonic() - self._checkpoint_s >= rest_s:
             self.checkpoint()
         return bool(spooled)
 
@@ -126,6 +129,7 @@ class DetectionForwarder:
         if (self._changed or self._cursor != self._checkpointed) and not self._unapplied:
             self._spool.detected(self._cursor, self._pipeline.save())
             self._checkpointed, self._changed = self._cursor, False
+        self._checkpoint_took_s = time.monotonic() - self._checkpoint_s
 
     def _steps(self, spooled: Sequence[Spooled]) -> Iterator[Batch]:
         """Yield what detection is to be given; the cursors move first, since nothing is given twice."""

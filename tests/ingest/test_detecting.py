@@ -93,11 +93,28 @@ def test_silence_goes_through_a_crash_untouched_though_no_batch_came_after_it(sp
         clock.move_to(from_ms(checks.START_MS + 1000 * second))
         first.step()
     monkeypatch.setattr("ingest.detecting.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("ingest.detecting.CHECKPOINT_REST", 0)
     first.step()
     before = alarms.list()
     assert {alarm.rule for alarm in before} == {"combustible_gas_high", "silence"}
     settle(forwarder(spool, alarms, clock))
     assert alarms.list() == before
+
+
+def test_detection_rests_from_a_checkpoint_that_took_long(spool, alarms, clock, monkeypatch):
+    one = forwarder(spool, alarms, clock)
+    leak(spool)
+    settle(one)
+    one.checkpoint()
+    kept = spool.detector_state()
+    monkeypatch.setattr("ingest.detecting.CHECKPOINT_S", 0.0)
+    monkeypatch.setattr("ingest.detecting.CHECKPOINT_REST", 1_000_000)
+    for second in range(1, 60):
+        clock.move_to(from_ms(checks.START_MS + 1000 * second))
+        one.step()
+    assert spool.detector_state() == kept
+    one.checkpoint()
+    assert spool.detector_state() != kept
 
 
 def test_a_retired_device_holds_no_alarm(spool, alarms, clock):
