@@ -62,10 +62,11 @@ def evaluate(
         _write(claims, b"".join(msgspec.json.encode(claim) + b"\n" for claim in result.said))
     result = msgspec.structs.replace(result, said=())
     thresholds = state(name, result.training)
-    runs.append(
-        log,
-        runs.Entry(datetime.now(UTC), runs.commit(), runs.versions(), thresholds, str(folder), options, result),
+    files = [path.name for path in (train, test) if path is not None]
+    entry = runs.Entry(
+        datetime.now(UTC), runs.commit(), runs.versions(), thresholds, folder.resolve().name, files, seed, result
     )
+    runs.append(log, entry)
     if as_json:
         rest = msgspec.to_builtins(result)
         score = rest.pop("score")

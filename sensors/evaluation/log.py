@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 
-from sensors.evaluation import Options
 from sensors.evaluation.run import Result
 from sensors.evaluation.thresholds import State
 from sensors.evaluation.truth import encode
@@ -20,14 +19,19 @@ _GIT_S = 5.0
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A scoring run: when, with which code and thresholds, on which readings, and the result."""
+    """A scoring run: when, with which code and thresholds, on which readings, and the result.
+
+    `data` is the name of the folder, `files` those that were named in place of its own: whose machine it was on is
+    nobody's business.
+    """
 
     time: datetime
     commit: str
     versions: dict[str, str]
     thresholds: State
     data: str
-    options: Options
+    files: list[str]
+    seed: int
     result: Result
 
 

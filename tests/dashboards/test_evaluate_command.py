@@ -67,7 +67,7 @@ def test_every_run_is_appended_to_the_log(asked: Any, tmp_path: Path):
         chengmai("gecco", "--data", tmp_path, "--log", tmp_path / "log", "--seed", seed)
 
     entries = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-    assert [entry["options"]["seed"] for entry in entries] == [1, 2]
+    assert [entry["seed"] for entry in entries] == [1, 2]
     assert all("said" not in entry["result"] for entry in entries)
 
 

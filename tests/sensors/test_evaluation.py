@@ -342,7 +342,7 @@ def test_the_pipes_of_the_network_are_what_a_random_claim_may_name(tmp_path: Pat
 def test_every_run_is_a_line_of_the_log_with_its_commit_versions_and_thresholds(tmp_path: Path, witnessed: Any):
     path = tmp_path / "runs.jsonl"
     state = thresholds.state("ltown", "abc")
-    entry = log.Entry(datetime.now(UTC), log.commit(), log.versions(), state, "data", Options(), witnessed(Drawn()))
+    entry = log.Entry(datetime.now(UTC), log.commit(), log.versions(), state, "data", [], 0, witnessed(Drawn()))
 
     log.append(path, entry)
     log.append(path, entry)
