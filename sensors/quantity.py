@@ -100,6 +100,7 @@ _UNITS: Mapping[str, Mapping[str, _Scale]] = {
     "state": {"1": (1.0, 0.0)},
     "angle": {"rad": (1.0, 0.0), "deg": (math.pi / 180, 0.0), "°": (math.pi / 180, 0.0)},
     "voltage": _factors(V=1.0, mV=1e-3),
+    "signal": dict.fromkeys(("dBm", "dB[mW]"), (1.0, 0.0)),
 }
 
 _EXTRA: Mapping[str, Mapping[str, _Scale]] = {"hydrogen_sulfide": _factors(ppm=_H2S_KG_PER_M3_PER_PPM)}
@@ -151,6 +152,7 @@ CATALOGUE: Mapping[str, Quantity] = {
         Quantity("cover_open", "井盖开启", "cover open", "state", "1", "1"),
         Quantity("tilt", "倾角", "tilt", "angle", "rad", "deg"),
         Quantity("battery", "电池电压", "battery", "voltage", "V", "V"),
+        Quantity("signal_strength", "信号强度", "signal strength", "signal", "dBm", "dBm"),
         Quantity("velocity", "流速", "velocity", "speed", "m/s", "m/s"),
     )
 }

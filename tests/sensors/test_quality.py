@@ -34,6 +34,10 @@ def quality(*devices, disabled=()):
     return Quality.build(Scope(devices or [device("D", pressure())], LIMITS), disabled)
 
 
+def quality_of(*points):
+    return quality(device("D", *points))
+
+
 def feed(tested, values, *, start=0.0, step=5.0, history=False):
     """Hand values over one by one; return their QARTOD flags, their tests, and what was said."""
     flags, tests, said = [], [], []
@@ -231,10 +235,14 @@ def test_sensor_past_its_calibration_is_told_of_once():
     assert [(d.rule, d.active) for d in said] == [("calibration", True)]
 
 
-def test_spent_battery_is_told_of():
-    _, tests, said = feed(quality(device("D", Point("battery", "battery", "V", 0))), [3.6] * 5 + [2.8] * 8)
-    assert set(tests[5:]) == {Test.BATTERY}
-    assert [(d.rule, d.quantity) for d in said] == [("battery", "battery")]
+@pytest.mark.parametrize(
+    ("quantity", "unit", "good", "bad", "test"),
+    [("battery", "V", 3.6, 2.8, Test.BATTERY), ("signal_strength", "dBm", -85.0, -115.0, Test.RADIO)],
+)
+def test_device_that_runs_out_of_power_or_of_reach_is_told_of(quantity, unit, good, bad, test):
+    _, tests, said = feed(quality_of(Point(quantity, quantity, unit, 0)), [*[good] * 5, *[bad] * 8])
+    assert set(tests[5:]) == {test}
+    assert [(d.rule, d.quantity) for d in said] == [(test.rule, quantity)]
 
 
 def test_sensor_that_leaves_its_neighbours_drifts_and_they_do_not():
