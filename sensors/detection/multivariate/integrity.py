@@ -59,9 +59,13 @@ class Settings:
     @classmethod
     def of(cls, limits: Limits) -> Settings:
         """Return the settings of a city."""
-        times = [round(1000 * limits.number("integrity", name)) for name in ("step", "warmup", "memory", "relearn")]
-        rest = [limits.number("integrity", name) for name in ("limit", "half_life", "margin")]
-        return cls(*times, *rest, hold=round(limits.number("integrity", "hold")))
+        step, warmup, memory, relearn = (
+            round(1000 * limits.number("integrity", name)) for name in ("step", "warmup", "memory", "relearn")
+        )
+        limit, half_life, margin, hold = (
+            limits.number("integrity", name) for name in ("limit", "half_life", "margin", "hold")
+        )
+        return cls(step, warmup, memory, relearn, limit, half_life, margin, round(hold))
 
 
 class IntegrityDetector:

@@ -1,9 +1,10 @@
 """Water quality: the points of a station that leave their last half hour together.
 
 Contamination moves several qualities of water at once (Hall et al., J. AWWA 99 (2007) 66); a single one that moves is
-its instrument's matter: cleaned, calibrated, fouled. Each point's residual is against the exponentially weighted mean of
-its recent past, which rests while the station is abnormal. What flow does to the qualities is taken out with the joint
-covariance of the residuals (T² of Hotelling, 1947, less that of the flows: T² of the qualities given the flows). The
+its instrument's matter: cleaned, calibrated, fouled. Each point's residual is against the exponentially weighted mean
+of its recent past, which rests while the station is abnormal. What flow does to the qualities is taken out with the
+joint covariance of the residuals (T² of Hotelling, 1947, less that of the flows: T² of the qualities given the flows).
+The
 station is abnormal where T² is beyond its limit, and what remains of it without the point that says most is beyond one
 of its own. Scored before learnt.
 """
@@ -65,10 +66,12 @@ class Settings:
     @classmethod
     def of(cls, limits: Limits) -> Settings:
         """Return the settings of a city."""
-        names = ("step", "recent", "warmup", "memory", "relearn")
-        times = [round(1000 * limits.number("water_quality", name)) for name in names]
+        step, recent, warmup, memory, relearn = (
+            round(1000 * limits.number("water_quality", name))
+            for name in ("step", "recent", "warmup", "memory", "relearn")
+        )
         limit, others, readings = (limits.number("water_quality", name) for name in ("limit", "others", "readings"))
-        return cls(*times, limit, others, round(readings))
+        return cls(step, recent, warmup, memory, relearn, limit, others, round(readings))
 
 
 class WaterQualityDetector:
