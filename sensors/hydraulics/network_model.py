@@ -26,6 +26,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from sensors.hydraulics.epanet import (
+    FOOT_M,
     PA_PER_M,
     Count,
     Epanet,
@@ -43,11 +44,9 @@ MEMORY_S = 3600.0
 """How long the balance of a part with tanks is averaged: a level read to a centimetre says little within minutes."""
 MOST_SCALE = 10.0
 """No part draws more than this many times what the input file says: beyond it, a meter is wrong."""
-PROBE_SHARE = 0.06
-"""Size of the outflow that sensitivities are taken with, share of all demand: that of a burst, since the loss of head
-grows faster than the flow. Of 1, 3, 6 and 12 %, best on the training part of the set ltown, by a leak or two."""
 PROBE_LOAD = 1.2
-"""Demand that they are taken at, times the mean of the input file: busy hours weigh more. Of 1.0 and 1.2, as above."""
+"""Demand that they are taken at, times the mean of the input file: busy hours weigh more. Of 1.0 and 1.2, the better
+one on the training part of the set ltown, by a leak."""
 _ACCURACY = 1e-4
 """What the solver leaves of the flows: small enough that where it started from makes no difference."""
 _RUNS_M3S, _LEAST_PROBE_M3S = 1e-6, 1e-5
@@ -97,6 +96,8 @@ class NetworkModel:
         kinds = np.array([epanet.link_type(n + 1) for n in range(len(self.links))])
         self.pipe = kinds <= LinkType.PIPE
         self.length_m = np.array([epanet.link(n + 1, LinkProperty.LENGTH) for n in range(len(kinds))]) * epanet.metre
+        bore = 1e-3 if epanet.metric else FOOT_M / 12
+        self.diameter_m = np.array([epanet.link(n + 1, LinkProperty.DIAMETER) for n in range(len(kinds))]) * bore
         node_kind = np.array([epanet.node_type(n + 1) for n in range(len(self.nodes))])
         self.junctions = np.flatnonzero(node_kind == NodeType.JUNCTION)
         self._meters = [self._found(link, name, "link") for name in measured.flows]
@@ -214,10 +215,11 @@ class NetworkModel:
         """Return what each part draws by the input file in the mean of all hours, m³/s."""
         return self._part_base @ np.array([pattern.mean() for pattern in self._patterns])
 
-    def sensitivity(self, load: float = PROBE_LOAD) -> NDArray[np.float64]:
+    def sensitivity(self, share: float = 0.05, load: float = PROBE_LOAD) -> NDArray[np.float64]:
         """Return what one m³/s that leaves at each node does to the sensors, Pa: (nodes, sensors), 0 at supplies.
 
-        At `load` times the mean demand of the input file. As the meters see the leak too and the model spreads it over
+        Taken with an outflow of `share` of all demand, since the loss of head grows faster than the flow, and at `load`
+        times the mean demand of the input file. As the meters see the leak too and the model spreads it over
         the demands of its part, the mean of the part, weighted by demand, is taken off.
         """
         epanet = self._epanet
@@ -225,7 +227,7 @@ class NetworkModel:
         for (_, pattern), index in self._made.items():
             epanet.set_pattern(index, [float(mean[pattern] * load)])
         demand = self._base @ mean * load
-        size = max(PROBE_SHARE * float(demand.sum()), _LEAST_PROBE_M3S)
+        size = max(share * float(demand.sum()), _LEAST_PROBE_M3S)
         epanet.solve()
         before = self.pressures()
         found = np.zeros((len(self.nodes), len(self.sensors)))

@@ -24,8 +24,10 @@ def changes(**own):
         "model_error": 0.2,
         "floor": np.full(READINGS, 0.003),
         "least": 0.01,
+        "most": np.full(PLACES, 2.0),
         "near_m": 150.0,
         "beside": 20.0,
+        "confirmed": 1,
         "confidence": 0.6,
         "patience": 4,
         "warm_up": 10,
@@ -118,6 +120,17 @@ def test_a_leak_waits_until_its_place_is_sure():
     assert when >= 44
     assert change.confidence < 0.6
     assert {row for row, weight in change.weights if weight > 0.1} >= {5, 20}
+
+
+def test_no_pipe_lets_out_more_than_it_carries():
+    most = np.full(PLACES, 2.0)
+    most[12] = 0.1
+    assert 12 not in {change.place for _, change in said(changes(most=most), with_leak(quiet(60), 12, 0.3, 40))}
+
+
+def test_a_leak_must_show_in_as_many_blocks_as_asked():
+    [(when, _)] = said(changes(confirmed=2), with_leak(quiet(60), 12, 0.3, 40))
+    assert when == 41
 
 
 def test_state_carries_everything():

@@ -68,17 +68,20 @@ class Criteria:
     """When a change counts; see `sensors/limits.toml`, tables ``number.leak`` and ``number.burst``.
 
     `gain` of log likelihood that a new leak must bring; `model_error` as a share of a change; `floor` (n,) of each
-    reading; `least` flow of a leak, m³/s; `near_m` within which two leaks are one, and `beside` the further gain that a
-    second one there needs; `confidence` (of lying within `near_m`) that a new leak waits for, `patience` blocks at
-    most; `warm_up` blocks before anything counts.
+    reading; `least` flow of a leak, m³/s, and the `most` that each place can let out, (p,); `near_m` within which two
+    leaks are one, and `beside` the further gain that a second one there needs; `confirmed` blocks in which a new leak
+    must show; `confidence` (of lying within `near_m`) that it waits for, `patience` blocks at most; `warm_up` blocks
+    before anything counts.
     """
 
     gain: float
     model_error: float
     floor: Vector
     least: float
+    most: Vector
     near_m: float
     beside: float
+    confirmed: int
     confidence: float
     patience: int
     warm_up: int
@@ -225,7 +228,8 @@ class Changes:
             if best.size < self._test.least:
                 continue
             change = self._new(window)
-            if change.confidence >= self._test.confidence or self._waiting >= self._test.patience:
+            sure = change.confidence >= self._test.confidence or self._waiting >= self._test.patience
+            if sure and self._waiting + 1 >= self._test.confirmed:
                 return self._found(window, change, live=live)
             waits = True
         self._waiting = self._waiting + 1 if waits else 0
@@ -265,10 +269,10 @@ class Changes:
         size = np.divide(along, across, out=np.zeros_like(along), where=across > 0)
         gain = along * size / 2
         places = len(self._signatures)
-        chances = np.where(size[:places] > 0, gain[:places], 0.0)
+        chances = np.where((size[:places] > 0) & (size[:places] <= self._test.most), gain[:places], 0.0)
         for leak in self._known:
             chances[self._distance(leak.place) <= self._test.near_m] -= self._test.beside
-        ended = np.where(size[:places] < 0, gain[:places], 0.0)
+        ended = np.where((size[:places] < 0) & (-size[:places] <= self._test.most), gain[:places], 0.0)
         rows = [(What.NEW, int(chances.argmax()), float(chances.max()) - self._test.gain)]
         rows.append((What.OVER, int(ended.argmax()), float(ended.max()) - _ENDED))
         if self._known:

@@ -1,7 +1,7 @@
 """Leaks of a water network by its pressures: against the hydraulic model, located among its pipes.
 
 `LeakDetector` works on days: it sees a loss of a few cubic metres an hour, also one that grows over weeks.
-`BurstDetector` works on steps of five minutes, and sees a burst within the next one or two. What they have in common is
+`BurstDetector` works on minutes, and sees a burst within the next two or three. What they have in common is
 the residual against the model (`residual`), what counts as a change (`changes`) and where it is (`localisation`).
 """
 
@@ -21,7 +21,7 @@ from sensors.detection.scope import Scope
 from sensors.detection.series import pack, unpack
 from sensors.detection.water.changes import Change, Changes, Criteria, What
 from sensors.detection.water.localisation import PipePlaces
-from sensors.detection.water.residual import STEP_MS, Residual, Residuals, water_models
+from sensors.detection.water.residual import Residual, Residuals, water_models
 from sensors.limits import Limits
 from sensors.reading import Batch
 from twin.asset import AssetId
@@ -63,19 +63,18 @@ class LeakDetector:
 
     layer = "leak"
     """Table of its numbers, and its rule."""
+    step_ms = 300_000
+    """The usual interval of district meters."""
     block_ms = DAY_MS
 
     def __init__(self, networks: Sequence[Residuals], limits: Limits) -> None:
-        offset_ms = round(limits.calendar.offset / timedelta(milliseconds=1))
         self._level = round(limits.number(self.layer, "level"))
-        self._watches = [
-            _Watch(network, _test(network, self.layer, limits), self.block_ms, offset_ms) for network in networks
-        ]
+        self._watches = [_Watch(network, self.layer, limits, self.block_ms) for network in networks]
 
     @classmethod
     def build(cls, scope: Scope) -> Self:
         """Watch the networks of `scope` that have hydraulics; UnavailableError where they should and cannot be used."""
-        return cls(water_models(scope), scope.limits)
+        return cls(water_models(scope, cls.step_ms), scope.limits)
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say of the blocks that are over where a leak began, and which is over."""
@@ -134,7 +133,7 @@ class BurstDetector(LeakDetector):
     """
 
     layer = "burst"
-    block_ms = STEP_MS
+    step_ms = block_ms = 60_000
 
 
 @dataclass(slots=True)
@@ -162,14 +161,17 @@ class _Block:
 class _Watch:
     """One network: its residuals gathered into blocks, and what changes in them."""
 
-    def __init__(self, residuals: Residuals, test: Criteria, block_ms: int, offset_ms: int) -> None:
+    def __init__(self, residuals: Residuals, layer: str, limits: Limits, block_ms: int) -> None:
         self.source, self._residuals = residuals.source, residuals
         model = residuals.model
         self.pipes = PipePlaces(residuals.source, model)
-        self._changes = Changes(self.pipes.signatures(model), self.pipes.distance, test)
+        signatures = self.pipes.signatures(model, limits.number(layer, "probe"))
+        criteria = _criteria(residuals, self.pipes.most_m3s, layer, limits)
+        self._changes = Changes(signatures, self.pipes.distance, criteria)
         self._parts = model.parts
         self._mean_draw = model.mean_demand()[self._parts]
-        self._block_ms, self._offset_ms = block_ms, offset_ms
+        self._block_ms = block_ms
+        self._offset_ms = round(limits.calendar.offset / timedelta(milliseconds=1))
         self._block: _Block | None = None
         self._readings = [*residuals.places, *(f"part {part}" for part in self._parts.tolist())]
 
@@ -189,7 +191,7 @@ class _Watch:
             if self._block is None:
                 self._block = self._fresh(number)
             self._block.take(step)
-            if self._block_ms == STEP_MS:
+            if self._block_ms == self._residuals.step_ms:
                 block, self._block = self._block, None
                 yield from ((step.end, change) for change in self._close(block))
 
@@ -229,7 +231,7 @@ class _Watch:
 
     def _close(self, block: _Block) -> list[Change]:
         """Return what changed with a block: pressures by their mean, draws as so many times the mean by the file."""
-        enough = block.count >= LEAST_SHARE * self._block_ms / STEP_MS
+        enough = block.count >= LEAST_SHARE * self._block_ms / self._residuals.step_ms
         pressure = np.where(enough, block.pressure / np.maximum(block.count, 1), np.nan)
         nominal = block.nominal[self._parts]
         scale = np.divide(block.drawn[self._parts], nominal, out=np.full(len(nominal), np.nan), where=nominal > 0)
@@ -243,8 +245,8 @@ class _Watch:
         return _Block(number, 0, False, *sums)  # noqa: FBT003  # no step of it was live yet
 
 
-def _test(network: Residuals, layer: str, limits: Limits) -> Criteria:
-    """Return the test of `layer` for a network by the numbers of the city."""
+def _criteria(network: Residuals, most_m3s: Vector, layer: str, limits: Limits) -> Criteria:
+    """Return the criteria of `layer` for a network, whose pipes can let out `most_m3s`, by the numbers of the city."""
     model = network.model
     pressures = np.full(len(network.subjects), limits.number(layer, "pressure_floor"))
     draws = limits.number(layer, "draw_floor") * model.mean_demand()[model.parts]
@@ -253,8 +255,10 @@ def _test(network: Residuals, layer: str, limits: Limits) -> Criteria:
         model_error=limits.number(layer, "model_error"),
         floor=np.concatenate((pressures, draws)),
         least=limits.number(layer, "least"),
+        most=most_m3s,
         near_m=limits.number(layer, "near"),
         beside=limits.number(layer, "beside"),
+        confirmed=round(limits.number(layer, "confirmed")),
         confidence=limits.number(layer, "confidence"),
         patience=round(limits.number(layer, "patience")),
         warm_up=round(limits.number(layer, "warm_up")),

@@ -6,6 +6,7 @@ middle, which is how BattLeDIM (Vrachimis et al., J. Water Resour. Plann. Manage
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -20,6 +21,8 @@ from twin.asset import AssetId, asset_id
 
 REACH_M = 1000.0
 """Pipes further apart are simply far."""
+FASTEST_MPS = 5.0
+"""No leak lets out more than its pipe carries at this velocity: above it pipes of usual pressures hardly go."""
 _REMEMBERED = 256
 _SHORTEST_M = 1e-3  # a link without length joins its ends all the same: zero is no entry of a sparse matrix
 
@@ -55,6 +58,7 @@ class PipePlaces:
         self.assets: Sequence[AssetId] = [asset_id(source, "link", model.links[row]) for row in rows]
         self._start, self._end = model.start[rows], model.end[rows]
         self._length_m = model.length_m[rows]
+        self.most_m3s = math.pi / 4 * model.diameter_m[rows] ** 2 * FASTEST_MPS
         size = len(model.nodes)
         length = np.maximum(model.length_m, _SHORTEST_M)
         both = (np.r_[model.start, model.end], np.r_[model.end, model.start])
@@ -64,13 +68,14 @@ class PipePlaces:
         self._graph: csr_array = coo_array((list(joined.values()), (at[:, 0], at[:, 1])), shape=(size, size)).tocsr()
         self.distance = lru_cache(_REMEMBERED)(self._distances)
 
-    def signatures(self, model: NetworkModel) -> NDArray[np.float64]:
+    def signatures(self, model: NetworkModel, share: float) -> NDArray[np.float64]:
         """Return what one m³/s that is lost in each pipe does: (p, sensors + parts).
 
-        Pressures at the sensors in Pa, then the draw of each part whose demand is known (`NetworkModel.parts`), m³/s.
+        Taken with a loss of `share` of all demand. Pressures at the sensors in Pa, then the draw of each part whose
+        demand is known (`NetworkModel.parts`), m³/s.
         """
         ends = np.stack((self._start, self._end))
-        pressures = model.sensitivity()[ends].mean(axis=0)
+        pressures = model.sensitivity(share)[ends].mean(axis=0)
         draws = (model.part[ends][:, :, None] == model.parts).mean(axis=0)
         return np.hstack((pressures, draws))
 

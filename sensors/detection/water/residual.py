@@ -24,8 +24,6 @@ from sensors.reading import Batch
 from twin.asset import System
 from twin.errors import InputError, UnavailableError, UnknownError
 
-STEP_MS = 300_000
-"""Five minutes: the usual interval of district meters."""
 LEAST_PRESSURES = 3
 """With fewer pressures a leak cannot be told from a meter that is wrong."""
 _MONDAY_S = 4 * 86_400
@@ -57,14 +55,14 @@ class _Probe:
 
 
 class Residuals:
-    """The residuals of one source of hydraulics, `inp`, by its devices.
+    """The residuals of one source of hydraulics, `inp`, by its devices, in steps of `step_ms`.
 
     `subjects` (n,) are its pressures, in the order of `places` and of the columns; `model` is the network's.
     UnavailableError where EPANET refuses the file, or has not what a device is bound to.
     """
 
-    def __init__(self, source: str, inp: Path, scope: Scope) -> None:
-        self.source = source
+    def __init__(self, source: str, inp: Path, scope: Scope, step_ms: int) -> None:
+        self.source, self.step_ms = source, step_ms
         found: dict[str, list[_Probe]] = {"pressure": [], "flow": [], "level": [], "pump_state": []}
         for probe in _probes(source, scope):
             found[probe.point.quantity].append(probe)
@@ -75,7 +73,7 @@ class Residuals:
         self.places = names["pressure"]
         series = [probe.point.series for probes in self._kinds.values() for probe in probes]
         self._cuts = np.cumsum([len(self._kinds[quantity]) for quantity in ("pressure", "flow", "level")])
-        self._steps = Steps(series, STEP_MS)
+        self._steps = Steps(series, step_ms)
         self._offset_s = scope.limits.calendar.offset / timedelta(seconds=1)
         self._before = np.zeros(1, np.int64)
 
@@ -87,9 +85,9 @@ class Residuals:
             passed = (step.time - int(self._before[0])) / 1000
             self._before[0] = step.time
             local_s = step.time / 1000 + self._offset_s - _MONDAY_S
-            expected = self.model.solve(local_s, max(passed, STEP_MS / 1000), flows, levels, states)
+            expected = self.model.solve(local_s, max(passed, self.step_ms / 1000), flows, levels, states)
             drawn, nominal = self.model.demand()
-            yield Residual(step.time + STEP_MS, pressures - expected, drawn, nominal, step.live)
+            yield Residual(step.time + self.step_ms, pressures - expected, drawn, nominal, step.live)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the whole state, for `sensors.detection.series.pack`."""
@@ -102,8 +100,8 @@ class Residuals:
         self.model.restore(state)
 
 
-def water_models(scope: Scope) -> list[Residuals]:
-    """Return the networks of `scope` that can be held against a model.
+def water_models(scope: Scope, step_ms: int) -> list[Residuals]:
+    """Return the networks of `scope` that can be held against a model, in steps of `step_ms`.
 
     None where the scope knows no city. UnavailableError where there are water pipes and pressures, but no hydraulics,
     or EPANET refuses them.
@@ -111,7 +109,7 @@ def water_models(scope: Scope) -> list[Residuals]:
     found: list[Residuals] = []
     for source, inp in scope.hydraulics.items():
         if sum(probe.point.quantity == "pressure" for probe in _probes(source, scope)) >= LEAST_PRESSURES:
-            found.append(Residuals(source, inp, scope))
+            found.append(Residuals(source, inp, scope, step_ms))
     if not found and scope.graph is not None and not scope.hydraulics:
         watched = any(
             point.quantity == "pressure" for device in scope.devices if _lives(device) for point in device.points
