@@ -425,8 +425,8 @@ def _bits(number: int) -> int:  # pragma: no cover  # compiled
 
 
 def fresh(size: int) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    """Return the states of `size` series that nothing has been read of, and of their devices by their first series."""
-    state = np.zeros(size, STATE)
-    state["newest"] = np.iinfo(np.int64).min
-    state["held"] = np.nan
-    return state, np.zeros(size, DEVICE)
+    """Return the states of `size` series that nothing has been read of, and of their devices by their first series.
+
+    All zero: memory that no reading has touched is not taken.
+    """
+    return np.zeros(size, STATE), np.zeros(size, DEVICE)
