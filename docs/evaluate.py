@@ -49,10 +49,11 @@ FIGURES: Mapping[str, tuple[Figure, ...]] = {
         Figure("recall", "recall"),
     ),
     "pyhydroqc": (
-        Figure("f1", "F1", "≥ 0.60", "≥ 0.80"),
-        Figure("precision", "precision"),
-        Figure("recall", "recall"),
-        Figure("event_recall", "event recall"),
+        Figure("f1", "F1: events found, readings right", "≥ 0.60", "≥ 0.80"),
+        Figure("precision", "precision (readings)"),
+        Figure("recall", "recall (events)"),
+        Figure("f1_package", "F1 as the data's own package counts"),
+        Figure("f1_readings", "F1 of single readings"),
     ),
     "bwdf": (
         Figure("found_10pct_24h", "10 % bursts found in 24 h", "≥ 0.90", ""),
