@@ -186,6 +186,17 @@ def test_state_of_a_standing_contradiction_survives():
     assert feed(first, more, 0, start=start) == feed(second, more, 0, start=start)
 
 
+def test_device_that_is_added_makes_no_group_learn_anew():
+    values = operation(1300)
+    values[1200:1260, 4] += 60e3
+    before = IntegrityDetector.build(Scope(STATION, limits.load()))
+    feed(before, values[:1100], 1000)
+    added = [device("another", 5, "pressure", "kPa", timedelta(hours=1)), *STATION]
+    after = IntegrityDetector.build(Scope(added, limits.load()))
+    after.load(before.save())
+    assert feed(after, values[1100:], 0, start=START_MS + 1100 * HOUR)
+
+
 QUALITIES = [("ph", "pH"), ("redox_potential", "mV"), ("turbidity", "NTU"), ("free_chlorine", "mg/L"), ("flow", "m3/h")]
 WELL = Device(
     DeviceId("well"),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from sensors.detection import Subject
-from sensors.detection.series import pack, unpack
+from sensors.detection.series import pack
 from sensors.device import Device, DeviceId, Point
 from twin.errors import InputError
 
@@ -34,19 +34,31 @@ class Member:
         return self.device.id, self.point.name
 
 
-def grouped(
-    devices: Sequence[Device], place: Callable[[Device, Point], Hashable | None], most: int
-) -> Iterator[list[Member]]:
-    """Yield the points in use of one `place` together (None: in no group), in parts of at most `most`, even in size."""
-    found: dict[Hashable, list[Member]] = {}
-    for device in devices:
-        if device.retired:
-            continue
-        for point in device.points:
-            where = place(device, point)
-            if where is not None:
-                found.setdefault(where, []).append(Member(device, point))
-    for members in found.values():
+Place: TypeAlias = Callable[[Device, Point], Hashable | None]
+"""Where a point is judged together with others; None: nowhere."""
+
+
+def grouped(devices: Sequence[Device], place: Place, most: int, before: Iterable[str] = ()) -> Iterator[list[Member]]:
+    """Yield the points in use of one `place` together, in parts of at most `most`, even in size.
+
+    Groups of `before` (keys) whose points are all there stay as they are: a device that is added makes none of them
+    learn anew.
+    """
+    found = {
+        point.series: (where, Member(device, point))
+        for device in devices
+        if not device.retired
+        for point in device.points
+        if (where := place(device, point)) is not None
+    }
+    for key in before:
+        numbers = [int(number) for number in key.split()]
+        if all(number in found for number in numbers):
+            yield [found.pop(number)[1] for number in numbers]
+    left: dict[Hashable, list[Member]] = {}
+    for where, member in found.values():
+        left.setdefault(where, []).append(member)
+    for members in left.values():
         ordered = sorted(members, key=lambda member: member.order)
         parts = -(-len(ordered) // most)
         yield from ([ordered[i] for i in part] for part in np.array_split(np.arange(len(ordered)), parts))
@@ -67,13 +79,12 @@ def pack_groups(states: Mapping[str, Mapping[str, NDArray[Any]]]) -> bytes:
     return msgspec.msgpack.encode({key: pack(**state) for key, state in states.items()})
 
 
-def unpack_groups(state: bytes, like: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, dict[str, NDArray[Any]]]:
-    """Return the states of those groups that are in `like`; InputError where the bytes or a state are none."""
+def saved_groups(state: bytes) -> dict[str, bytes]:
+    """Return the packed states of groups by key; InputError E_FORMAT where the bytes are none."""
     try:
-        saved = msgspec.msgpack.decode(state, type=dict[str, bytes])
+        return msgspec.msgpack.decode(state, type=dict[str, bytes])
     except msgspec.MsgspecError as error:
         raise InputError(str(error), where="detector state", expected="bytes of `save`", code="E_FORMAT") from None
-    return {key: unpack(saved[key], **arrays) for key, arrays in like.items() if key in saved}
 
 
-__all__ = ["Member", "grouped", "key_of", "pack_groups", "series_of", "unpack_groups"]
+__all__ = ["Member", "Place", "grouped", "key_of", "pack_groups", "saved_groups", "series_of"]

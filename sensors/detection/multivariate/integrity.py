@@ -10,7 +10,7 @@ contradictory, for at most the time after which that is its new state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Evidence, Fact, Key, Subject
 from sensors.detection.multivariate.envelope import Envelope
-from sensors.detection.multivariate.groups import Member, grouped, key_of, pack_groups, series_of, unpack_groups
+from sensors.detection.multivariate.groups import Member, grouped, key_of, pack_groups, saved_groups, series_of
 from sensors.detection.multivariate.relation import Relation
 from sensors.detection.scope import Scope
+from sensors.detection.series import unpack
 from sensors.detection.steps import Step, Steps
 from sensors.device import Device, Point
 from sensors.limits import Limits, row_of
@@ -80,22 +81,15 @@ class IntegrityDetector:
     []
     """
 
-    def __init__(self, groups: Sequence[Group]) -> None:
-        self._groups = {group.key: group for group in groups}
+    def __init__(self, devices: Sequence[Device], limits: Limits) -> None:
+        self._devices, self._limits = devices, limits
+        self._settings = Settings.of(limits)
+        self._groups = self._made()
 
     @classmethod
     def build(cls, scope: Scope) -> IntegrityDetector:
         """Watch the hydraulic points of `scope.devices` that `limits.seasonal` gives an accuracy for."""
-        settings = Settings.of(scope.limits)
-
-        def place(device: Device, point: Point) -> tuple[str, System, int] | None:
-            if point.quantity not in QUANTITIES or np.isnan(_accuracy(device, point, scope.limits)):
-                return None
-            pace_ms = round(device.interval.total_seconds() * 1000)
-            return device.district, device.system, max(settings.step_ms, pace_ms)
-
-        found = grouped(scope.devices, place, _MOST)
-        return cls([Group(each, scope.limits, settings) for each in found if len(each) >= _FEWEST])
+        return cls(scope.devices, scope.limits)
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which groups contradict themselves, and which no longer."""
@@ -107,10 +101,23 @@ class IntegrityDetector:
 
     def load(self, state: bytes) -> set[Key]:
         """Take over the state of `save`, group by group; return the conditions that stand."""
-        saved = unpack_groups(state, {key: group.state() for key, group in self._groups.items()})
-        for key, arrays in saved.items():
-            self._groups[key].restore(arrays)
+        saved = saved_groups(state)
+        self._groups = self._made(saved)
+        for key, group in self._groups.items():
+            if key in saved:
+                group.restore(unpack(saved[key], **group.state()))
         return {key for group in self._groups.values() for key in group.standing}
+
+    def _made(self, before: Iterable[str] = ()) -> dict[str, Group]:
+        found = grouped(self._devices, self._place, _MOST, before)
+        made = [Group(each, self._limits, self._settings) for each in found if len(each) >= _FEWEST]
+        return {group.key: group for group in made}
+
+    def _place(self, device: Device, point: Point) -> tuple[str, System, int] | None:
+        if point.quantity not in QUANTITIES or np.isnan(_accuracy(device, point, self._limits)):
+            return None
+        pace_ms = round(device.interval.total_seconds() * 1000)
+        return device.district, device.system, max(self._settings.step_ms, pace_ms)
 
 
 class Group:

@@ -11,7 +11,7 @@ of its own. Scored before learnt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Evidence, Key, Subject
-from sensors.detection.multivariate.groups import Member, grouped, key_of, pack_groups, series_of, unpack_groups
+from sensors.detection.multivariate.groups import Member, grouped, key_of, pack_groups, saved_groups, series_of
 from sensors.detection.scope import Scope
+from sensors.detection.series import unpack
 from sensors.detection.steps import Step, Steps
 from sensors.device import Device, Point
 from sensors.limits import Limits, row_of
@@ -87,22 +88,15 @@ class WaterQualityDetector:
     []
     """
 
-    def __init__(self, stations: Sequence[Station]) -> None:
-        self._stations = {station.key: station for station in stations}
+    def __init__(self, devices: Sequence[Device], limits: Limits) -> None:
+        self._devices, self._limits = devices, limits
+        self._settings = Settings.of(limits)
+        self._stations = self._made()
 
     @classmethod
     def build(cls, scope: Scope) -> WaterQualityDetector:
         """Watch the stations among `scope.devices` of the water system."""
-        settings = Settings.of(scope.limits)
-
-        def place(device: Device, point: Point) -> Subject | None:
-            if device.system is not System.WATER or point.quantity not in (*QUALITIES, *COVARIATES):
-                return None
-            return _subject(device)
-
-        found = grouped(scope.devices, place, _MOST)
-        watched = [each for each in found if sum(m.point.quantity in QUALITIES for m in each) >= _FEWEST]
-        return cls([Station(each, scope.limits, settings) for each in watched])
+        return cls(scope.devices, scope.limits)
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which stations became abnormal, and which are normal again."""
@@ -114,10 +108,17 @@ class WaterQualityDetector:
 
     def load(self, state: bytes) -> set[Key]:
         """Take over the state of `save`, station by station; return the conditions that stand."""
-        saved = unpack_groups(state, {key: station.state() for key, station in self._stations.items()})
-        for key, arrays in saved.items():
-            self._stations[key].restore(arrays)
+        saved = saved_groups(state)
+        self._stations = self._made(saved)
+        for key, station in self._stations.items():
+            if key in saved:
+                station.restore(unpack(saved[key], **station.state()))
         return {key for station in self._stations.values() for key in station.standing}
+
+    def _made(self, before: Iterable[str] = ()) -> dict[str, Station]:
+        found = grouped(self._devices, _place, _MOST, before)
+        watched = [each for each in found if sum(m.point.quantity in QUALITIES for m in each) >= _FEWEST]
+        return {station.key: station for station in (Station(each, self._limits, self._settings) for each in watched)}
 
 
 class Station:
@@ -250,6 +251,12 @@ class Station:
             quantity=member.point.quantity,
             evidence=Evidence("recent", score / (1.0 + score), points=tuple(self._members[i].subject for i in order)),
         )
+
+
+def _place(device: Device, point: Point) -> Subject | None:
+    if device.system is not System.WATER or point.quantity not in (*QUALITIES, *COVARIATES):
+        return None
+    return _subject(device)
 
 
 def _subject(device: Device) -> Subject:
