@@ -69,8 +69,8 @@ DAILY_PRIOR = 1e9
 their own."""
 SHORT_PRIOR = 0.01
 """The same of the innovation's weights: a hundred hours pull them away from zero."""
-OVER = 1.5
-"""Log of the likelihood ratio at which a burst is over: four and a half to one."""
+OVER = 3.0
+"""Log of the likelihood ratio at which a burst is over: twenty to one."""
 
 _GAUSS = 1.2533
 """Standard deviation over mean absolute deviation of a normal sample, the root of pi / 2."""
@@ -79,7 +79,8 @@ BURST = np.dtype([("size", "f8"), ("weight", "f8"), ("since", "i8"), ("over", "f
 """A burst that stands: m³/s, the sum of the weights it was measured with, its first hour (0: there is none), the
 CUSUM of its end and the hour that it began to rise."""
 EVENTS = 8
-"""Columns of what is noted: zone, number of the burst, whether it began, inflow, expected, its deviation, score, size."""
+"""Columns of what is noted: zone, number of the burst, whether it began, inflow, what it would be without it, standard
+deviation of that, score, and size."""
 
 
 class Memory(NamedTuple):
@@ -341,7 +342,8 @@ def _follow(memory: Any, z: int, when: Any, flows: Any, limits: Any, noted: Any)
         normal = hour - burst.since > limits[2]
         if normal or burst.over > OVER or burst.size < 0.5 * limits[1]:
             _end(memory, z, hour, burst, normal)
-            count = _note(events, count, (z, k, 0, inflow, expected, deviation, 0.0, burst.size))
+            usual = expected + _carried(memory.burst[z]) - burst.size
+            count = _note(events, count, (z, k, 0, inflow, usual, deviation, 0.0, burst.size))
             burst.since = 0
     if not live or memory.learnt[z] < WARM_HOURS or _measuring(memory.burst[z], hour):
         return count
@@ -357,7 +359,8 @@ def _follow(memory: Any, z: int, when: Any, flows: Any, limits: Any, noted: Any)
             burst.since = 0
             return count
         _shift(memory, z, hour, burst.since, -burst.size)
-        return _note(events, count, (z, k, 1, inflow, expected, deviation, score, burst.size))
+        usual = expected + _carried(memory.burst[z]) - burst.size
+        return _note(events, count, (z, k, 1, inflow, usual, deviation, score, burst.size))
     return count
 
 
@@ -386,10 +389,10 @@ def _measure(memory: Any, z: int, hour: int, burst: Any) -> None:  # pragma: no 
 @numba.njit(cache=True)
 def _test_end(memory: Any, z: int, hour: int, burst: Any) -> None:  # pragma: no cover  # compiled
     """Sum the log likelihood ratio of `the burst is over` against `it stands`, from zero up."""
-    drop = min(burst.size * _signature(memory, z, hour, 0), CAP)
+    drop = min(burst.size * _signature(memory, z, hour, 0), CLIP)
     if drop <= 0.0:
         return
-    innovation = min(max(memory.innovation[z, hour % RECENT], -CAP), CAP)
+    innovation = min(max(memory.innovation[z, hour % RECENT], -CLIP), CLIP)
     if burst.over <= 0.0:
         burst.over, burst.over_since = 0.0, hour
     burst.over = max(0.0, burst.over - drop * innovation - 0.5 * drop * drop)
