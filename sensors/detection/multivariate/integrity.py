@@ -19,12 +19,21 @@ from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Evidence, Fact, Key, Subject
 from sensors.detection.multivariate.envelope import Envelope
-from sensors.detection.multivariate.groups import Member, grouped, key_of, pack_groups, saved_groups, series_of
+from sensors.detection.multivariate.groups import (
+    Member,
+    grouped,
+    key_of,
+    members_of,
+    pack_groups,
+    saved_groups,
+    series_of,
+)
 from sensors.detection.multivariate.relation import Relation
 from sensors.detection.scope import Scope
 from sensors.detection.series import unpack
 from sensors.detection.steps import Step, Steps
-from sensors.device import Device, Point
+from sensors.device import Device
+from sensors.device_table import PointKind
 from sensors.limits import Limits, row_of
 from sensors.quantity import CATALOGUE, scale
 from sensors.reading import Batch
@@ -72,7 +81,7 @@ class Settings:
 class IntegrityDetector:
     """Says when the readings of a group contradict one another, about the device that stands out, and when it is over.
 
-    Points of one system in one district are a group, by pace and at most 48. Rule: ``integrity``.
+    Points of one system and pace are a group, at most 48 of them. Rule: ``integrity``.
 
     >>> from sensors.detection.checks import sample_batch, sample_devices
     >>> from sensors.limits import load
@@ -109,15 +118,13 @@ class IntegrityDetector:
         return {key for group in self._groups.values() for key in group.standing}
 
     def _made(self, before: Iterable[str] = ()) -> dict[str, Group]:
-        found = grouped(self._devices, self._place, _MOST, before)
+        members = members_of(self._devices, lambda kind: not np.isnan(_accuracy(kind, self._limits)))
+        found = grouped(members, self._place, _MOST, before)
         made = [Group(each, self._limits, self._settings) for each in found if len(each) >= _FEWEST]
         return {group.key: group for group in made}
 
-    def _place(self, device: Device, point: Point) -> tuple[str, System, int] | None:
-        if point.quantity not in QUANTITIES or np.isnan(_accuracy(device, point, self._limits)):
-            return None
-        pace_ms = round(device.interval.total_seconds() * 1000)
-        return device.district, device.system, max(self._settings.step_ms, pace_ms)
+    def _place(self, member: Member) -> tuple[System, int]:
+        return member.kind.system, max(self._settings.step_ms, member.kind.interval_ms)
 
 
 class Group:
@@ -126,13 +133,12 @@ class Group:
     def __init__(self, members: Sequence[Member], limits: Limits, settings: Settings) -> None:
         self.key = key_of(members)
         self._members, self._settings = members, settings
-        device = members[0].device
-        step_ms = max(settings.step_ms, round(device.interval.total_seconds() * 1000))
-        prompt = step_ms == round(device.interval.total_seconds() * 1000)
+        pace_ms = members[0].kind.interval_ms
+        step_ms = max(settings.step_ms, pace_ms)
         self._step_ms = step_ms
-        self._steps = Steps(series_of(members), step_ms, prompt=prompt)
-        accuracy = np.array([_accuracy(each.device, each.point, limits) for each in members])
-        switch = np.array([CATALOGUE[each.point.quantity].dimension == "state" for each in members])
+        self._steps = Steps(series_of(members), step_ms, prompt=step_ms == pace_ms)
+        accuracy = np.array([_accuracy(each.kind, limits) for each in members])
+        switch = np.array([CATALOGUE[each.kind.quantity].dimension == "state" for each in members])
         self._relation = Relation(
             accuracy, switch, warmup=settings.warmup_ms / step_ms, memory=settings.memory_ms / step_ms
         )
@@ -204,13 +210,13 @@ class Group:
         self, step: Step, score: NDArray[np.float64], expected: NDArray[np.float64], bound: NDArray[np.float64]
     ) -> Detection:
         accused = int(self._now[1])
-        point = self._members[accused].point
+        quantity = self._members[accused].kind.quantity
         active = self._now[3] == 0
         value, wanted = float(step.mean[accused]), float(expected[accused])
         wide = 3.0 * float(self._relation.sigma[accused])
         top = float(score[accused])
         order = np.argsort(-score, kind="stable")[:_TOLD]
-        facts = (Fact("residual", value - wanted, point.quantity),) if np.isfinite(wanted) else ()
+        facts = (Fact("residual", value - wanted, quantity),) if np.isfinite(wanted) else ()
         return Detection(
             self._subject(),
             "integrity",
@@ -222,7 +228,7 @@ class Group:
             limit=float(bound[accused]) if np.isfinite(bound[accused]) else None,
             expected=(wanted - wide, wanted + wide) if np.isfinite(wanted) else None,
             score=top,
-            quantity=point.quantity,
+            quantity=quantity,
             evidence=Evidence(
                 "neighbours",
                 top**2 / (1.0 + top**2),
@@ -232,14 +238,16 @@ class Group:
         )
 
     def _subject(self) -> Subject:
-        return Subject(f"device:{self._members[int(self._now[1])].device.id}")
+        return Subject(f"device:{self._members[int(self._now[1])].device}")
 
 
-def _accuracy(device: Device, point: Point, limits: Limits) -> float:
-    """Return how exact a point is at best, SI; NaN for one that nobody said it of."""
-    if CATALOGUE[point.quantity].dimension == "state":
+def _accuracy(kind: PointKind, limits: Limits) -> float:
+    """Return how exact points are at best, SI; NaN for those that are not watched, or that nobody said it of."""
+    if kind.quantity not in QUANTITIES:
+        return np.nan
+    if CATALOGUE[kind.quantity].dimension == "state":
         return _SWITCH_ACCURACY
-    row = row_of(limits.seasonal, point.quantity, device.system)
+    row = row_of(limits.seasonal, kind.quantity, kind.system)
     return np.nan if row is None else row.least * scale(row.unit, row.quantity)[0]
 
 

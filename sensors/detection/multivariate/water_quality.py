@@ -12,18 +12,27 @@ of its own. Scored before learnt.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Evidence, Key, Subject
-from sensors.detection.multivariate.groups import Member, grouped, key_of, pack_groups, saved_groups, series_of
+from sensors.detection.multivariate.groups import (
+    Member,
+    grouped,
+    key_of,
+    members_of,
+    pack_groups,
+    saved_groups,
+    series_of,
+)
 from sensors.detection.scope import Scope
 from sensors.detection.series import unpack
 from sensors.detection.steps import Step, Steps
-from sensors.device import Device, Point
+from sensors.device import Device
+from sensors.device_table import PointKind
 from sensors.limits import Limits, row_of
 from sensors.quantity import scale
 from sensors.reading import Batch
@@ -79,6 +88,7 @@ class WaterQualityDetector:
     """Says when the water at a station is another than just now, and when it is again as before.
 
     A station is the points of one asset, or of one device without an asset; at least three of them measure qualities.
+    Flow and pressure count where a device measures them beside a quality.
     Rule: ``water_quality``.
 
     >>> from sensors.detection.checks import sample_batch, sample_devices
@@ -116,8 +126,12 @@ class WaterQualityDetector:
         return {key for station in self._stations.values() for key in station.standing}
 
     def _made(self, before: Iterable[str] = ()) -> dict[str, Station]:
-        found = grouped(self._devices, _place, _MOST, before)
-        watched = [each for each in found if sum(m.point.quantity in QUALITIES for m in each) >= _FEWEST]
+        qualities = members_of(self._devices, _is_quality, assets=True)
+        asset = {member.device: member.asset for member in qualities}
+        flows = [each for each in members_of(self._devices, _is_covariate) if each.device in asset]
+        members = [*qualities, *(replace(each, asset=asset[each.device]) for each in flows)]
+        found = grouped(members, _subject, _MOST, before)
+        watched = [each for each in found if sum(m.kind.quantity in QUALITIES for m in each) >= _FEWEST]
         return {station.key: station for station in (Station(each, self._limits, self._settings) for each in watched)}
 
 
@@ -125,12 +139,12 @@ class Station:
     """Points that are judged together: `members`, qualities and covariates, with the settings of their city."""
 
     def __init__(self, members: Sequence[Member], limits: Limits, settings: Settings) -> None:
-        members = sorted(members, key=lambda member: (member.point.quantity in COVARIATES, member.order))
+        members = sorted(members, key=lambda member: (member.kind.quantity in COVARIATES, member.order))
         self.key = key_of(members)
         self._members, self._settings = members, settings
-        self._qualities = sum(member.point.quantity in QUALITIES for member in members)
+        self._qualities = sum(member.kind.quantity in QUALITIES for member in members)
         self._digit = np.array([_digit(each, limits) for each in members])
-        pace_ms = max(round(each.device.interval.total_seconds() * 1000) for each in members)
+        pace_ms = max(each.kind.interval_ms for each in members)
         self._step_ms = max(settings.step_ms, pace_ms)
         self._steps = Steps(series_of(members), self._step_ms, prompt=self._step_ms == pace_ms)
         size = len(members)
@@ -143,7 +157,7 @@ class Station:
     @property
     def standing(self) -> set[Key]:
         """The condition that stands, if any."""
-        return {(_subject(self._members[0].device), "water_quality")} if self._now[3] >= 0 else set()
+        return {(_subject(self._members[0]), "water_quality")} if self._now[3] >= 0 else set()
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch; say what changed."""
@@ -239,7 +253,7 @@ class Station:
         wide = 3.0 / float(np.sqrt(self._precision[most, most]))
         order = [i for i in np.argsort(-own, kind="stable") if own[i] > self._settings.others**2]
         return Detection(
-            _subject(member.device),
+            _subject(member),
             "water_quality",
             DetectionKind.WATER_QUALITY,
             active=active,
@@ -248,26 +262,28 @@ class Station:
             value=value if np.isfinite(value) else None,
             expected=(usual - wide, usual + wide),
             score=score,
-            quantity=member.point.quantity,
+            quantity=member.kind.quantity,
             evidence=Evidence("recent", score / (1.0 + score), points=tuple(self._members[i].subject for i in order)),
         )
 
 
-def _place(device: Device, point: Point) -> Subject | None:
-    if device.system is not System.WATER or point.quantity not in (*QUALITIES, *COVARIATES):
-        return None
-    return _subject(device)
+def _is_quality(kind: PointKind) -> bool:
+    return kind.system is System.WATER and kind.quantity in QUALITIES
 
 
-def _subject(device: Device) -> Subject:
-    return Subject(f"device:{device.id}" if device.asset is None else f"asset:{device.asset}")
+def _is_covariate(kind: PointKind) -> bool:
+    return kind.system is System.WATER and kind.quantity in COVARIATES
+
+
+def _subject(member: Member) -> Subject:
+    return Subject(f"device:{member.device}" if member.asset is None else f"asset:{member.asset}")
 
 
 def _digit(member: Member, limits: Limits) -> float:
     """Return the least scatter of a point that is believed, SI: half a digit, or for a covariate its accuracy."""
-    if member.point.quantity in QUALITIES:
-        return limits.number("water_quality", f"digit_{member.point.quantity}")
-    row = row_of(limits.seasonal, member.point.quantity, member.device.system)
+    if member.kind.quantity in QUALITIES:
+        return limits.number("water_quality", f"digit_{member.kind.quantity}")
+    row = row_of(limits.seasonal, member.kind.quantity, member.kind.system)
     return 1.0 if row is None else row.least * scale(row.unit, row.quantity)[0]
 
 
