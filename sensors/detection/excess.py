@@ -10,11 +10,18 @@ from numpy.typing import NDArray
 
 PAUSE_MS = 3_600_000
 """After a longer pause a place is looked at afresh."""
+LATELY_MS = 3_600_000
+"""How long a place's peak is remembered."""
+FALLEN = 0.8
+"""Share of its peak below which an excess is passing."""
 
 _NEVER = -(2**62)
-_STATE = np.dtype([("excess", "f8"), ("time", "i8"), ("since", "i8"), ("calm", "i8"), ("count", "i8"), ("told", "u1")])
+_TIMES = ("time", "since", "calm", "peak_at")
+_STATE = np.dtype(
+    [("excess", "f8"), ("peak", "f8"), ("count", "i8"), ("told", "u1"), *((name, "i8") for name in _TIMES)]
+)
 """The smoothed excess and the time of its newest reading; since when it is high, and since when no longer risen (ms);
-for how many readings it has been high; the level that was told (0: none)."""
+for how many readings it has been high; the level that was told (0: none); the most lately, and when it was risen."""
 
 
 class Excess:
@@ -33,7 +40,8 @@ class Excess:
         self._smooth_ms = smooth_ms
         self._state = np.zeros(size, _STATE)
         self._state["excess"] = np.nan
-        self._state["time"] = self._state["since"] = self._state["calm"] = _NEVER
+        for name in _TIMES:
+            self._state[name] = _NEVER
         self.high = np.zeros(size, np.bool_)
         self.risen = np.zeros(size, np.bool_)
 
@@ -46,6 +54,16 @@ class Excess:
     def since(self) -> NDArray[np.int64]:
         """Since when each place is high, (k,) ms; meaningless where it is not."""
         return self._state["since"]
+
+    @property
+    def peak(self) -> NDArray[np.float64]:
+        """The most that each place has shown since it rose, for LATELY_MS after it was risen last; 0 else, (k,)."""
+        return self._state["peak"]
+
+    @property
+    def falls(self) -> NDArray[np.bool_]:
+        """Which places are well below their peak: what they showed is passing, (k,)."""
+        return np.nan_to_num(self._state["excess"]) < FALLEN * self._state["peak"]
 
     @property
     def told(self) -> NDArray[np.uint8]:
@@ -70,6 +88,9 @@ class Excess:
         state["count"] += fresh & high
         over = fresh & ~high & (state["told"] == 0)
         state["since"][over], state["count"][over] = _NEVER, 0
+        state["peak_at"][fresh & risen] = time
+        state["peak"][time - state["peak_at"] > LATELY_MS] = 0.0
+        state["peak"] = np.where(fresh & risen, np.fmax(state["peak"], state["excess"]), state["peak"])
         state["calm"][fresh & risen] = _NEVER
         state["calm"][fresh & ~risen & (state["calm"] == _NEVER)] = time
 

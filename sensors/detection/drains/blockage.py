@@ -149,7 +149,7 @@ class BlockageDetector:
         with np.errstate(invalid="ignore"):
             filling = seen.level >= number(_RULE, "full") * self._crown_m
             worst = np.where(seen.level >= self._crown_m, 2, 3)
-            stays = seen.level - seen.expected >= seen.need
+            stays = (seen.level - seen.expected >= seen.need) & ~self._rise.falls
         delay_ms = 1000 * np.where(filling, number(_RULE, "delay_full"), number(_RULE, "delay"))
         waited = self._rise.waited(seen.time, delay_ms, READINGS) & self._manhole & stays
         found: list[Detection] = []
@@ -190,12 +190,25 @@ class BlockageDetector:
         return bool(self._manhole[below] and not blocked)
 
     def _comes_from_above(self, seen: _Seen, place: int) -> bool:
-        """Whether a place above has risen though the pool does not come up to it: then more water comes from there.
+        """Whether more water comes from a place above, or has come within the last hour.
 
-        Not where that place is known to be blocked: its water is held back.
+        It does where a level has risen though the pool does not come up to it, and is not known to be blocked; and
+        where one that was high falls: what was held back there is released.
         """
-        higher = self._rise.risen & (self._rise.told == 0) & (self._invert_m >= seen.surface[place])
-        return any(self._sewer.below(each).below == place for each in np.flatnonzero(higher).tolist())
+        rise = self._rise
+        flows = (rise.peak > 0) & (rise.told == 0) & (self._invert_m >= seen.surface[place])
+        released = (rise.peak > 0) & rise.falls
+        beside = any(self._sewer.below(each).below == place for each in np.flatnonzero(flows).tolist())
+        return beside or any(self._comes_to(each, place) for each in np.flatnonzero(released).tolist())
+
+    def _comes_to(self, upper: int, lower: int) -> bool:
+        """Whether a wave from the place `upper` has come to `lower`: all places between the two have risen."""
+        met = {upper}
+        here = self._sewer.below(upper).below
+        while here not in {lower, -1} and here not in met and self._rise.risen[here]:
+            met.add(here)
+            here = self._sewer.below(here).below
+        return here == lower
 
     def _evidence(self, seen: _Seen, place: int) -> Evidence:
         """Return why water is held back below a place; confidence: 0.5, more by what else is seen (no standard).

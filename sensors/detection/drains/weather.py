@@ -15,7 +15,7 @@ from sensors.limits import Limits
 MEMORY_S = np.array([1.0, 6.0, 48.0]) * 3600
 """Time constants of the reservoirs that rain fills: what runs off at once, what follows, what seeps in for days."""
 HELD_MS = 900_000
-"""A rain gauge's reading holds for so long."""
+"""A rain gauge's reading holds for so long, or for one and a half of its intervals."""
 
 _FORGET = 0.9995
 _START_VARIANCE = 1e4
@@ -26,11 +26,12 @@ _MM = 1000.0
 class Rain:
     """How much rain there was lately: the mean of all rain gauges, in reservoirs that run out (`MEMORY_S`).
 
-    `series` (m,) are the gauges' series. Without gauges it never rains, and `measured` is False.
+    `series` (m,) are the gauges' series, and `held_ms` (m,) how long their readings hold. Without gauges it never
+    rains, and `measured` is False.
     """
 
-    def __init__(self, series: NDArray[np.int32], limits: Limits) -> None:
-        self.series = series
+    def __init__(self, series: NDArray[np.int32], held_ms: NDArray[np.int64], limits: Limits) -> None:
+        self.series, self._held_ms = series, held_ms
         self._dry_m = (limits.number("rain", "dry_hour"), limits.number("rain", "dry_days"))
         self._rate, self._seen = np.zeros(len(series)), np.full(len(series), -(2**62))
         self._stored_m, self._fallen_m = np.zeros(len(MEMORY_S)), np.zeros(1)
@@ -41,8 +42,11 @@ class Rain:
         """Return the rain that the devices of `scope` measure, wherever they stand."""
         table = SeriesTable(scope.devices)
         kinds = [n for n, kind in enumerate(table.kinds) if kind.quantity == "rain_intensity"]
-        numbers = table.points.series[table.watched(kinds)].tolist()
-        return cls(np.array(sorted(numbers, key=lambda each: table[each].subject), np.int32), scope.limits)
+        rows = table.watched(kinds)
+        number = table.points.series[rows]
+        order = sorted(range(len(rows)), key=lambda each: table[int(number[each])].subject)
+        held_ms = [max(HELD_MS, table.kinds[int(table.points.kind[rows[each]])].interval_ms * 3 // 2) for each in order]
+        return cls(number[order], np.array(held_ms, np.int64), scope.limits)
 
     @property
     def measured(self) -> bool:
@@ -72,10 +76,10 @@ class Rain:
         if before < 0:
             return
         passed_s = (time - before) / 1000
-        held = time - self._seen <= HELD_MS
+        held = time - self._seen <= self._held_ms
         falling = float(self._rate[held].mean()) if held.any() else 0.0
         self._stored_m *= np.exp(-passed_s / MEMORY_S)
-        fell_m = max(falling, 0.0) * min(passed_s, HELD_MS / 1000)
+        fell_m = max(falling, 0.0) * min(passed_s, float(self._held_ms.max(initial=HELD_MS)) / 1000)
         self._stored_m += fell_m
         self._fallen_m += fell_m
 

@@ -40,6 +40,8 @@ _AIR = (*GRAVITY, System.GAS)
 _KINDS = (DetectionKind.GAS_LEAK, DetectionKind.BIOGAS)
 _CLEAR_SHARE = 1 / 3
 """Share of what is needed below which a manhole counts as clear: the rise is timed from there."""
+_ALIKE = 0.9
+"""Share of the gas at one place from which another has as much, as far as detectors tell."""
 _NEVER = -(2**62)
 
 
@@ -152,7 +154,7 @@ class GasLeakDetector:
         """Tell of the manholes with most gas of their surroundings, and again of those that have become worse."""
         number, excess = self._limits.number, self._gas.excess
         delay_ms = np.full(len(excess.told), 1000 * number("gas_leak", "delay"))
-        waited = excess.waited(time, delay_ms, READINGS)
+        waited = excess.waited(time, delay_ms, READINGS) & ~excess.falls
         reached = [self._gas.value >= number("gas_leak", name) for name in ("red", "orange")]
         worst = np.select(reached, [1, 2], default=3)
         found: list[Detection] = []
@@ -179,18 +181,18 @@ class GasLeakDetector:
         return None if self._sources is None else self._sources.way_m(assets[place].asset, assets[other].asset)
 
     def _comes_from_another(self, place: int) -> bool:
-        """Whether the gas at a place is explained by more of it at a neighbour, told of or about to be.
+        """Whether the gas at a place is explained by more of it at a neighbour, now or within the last hour.
 
-        Downstream of a place with more gas, where the sewage drags it; elsewhere as much of it as mixing lets come so
-        far: less by e every `thins` metres.
+        Downstream of a place with about as much (detectors end at their scale), where the sewage drags it; elsewhere as
+        much of it as mixing lets come so far: less by e every `thins` metres.
         """
-        amount = self._gas.excess.value
+        amount, lately = self._gas.excess.value[place], self._gas.excess.peak
         thins_m = self._limits.number("gas_leak", "thins")
-        for other in self._beside(place):
+        for other in np.flatnonzero(lately > _ALIKE * amount).tolist():
             far_m = self._way_m(place, other)
-            if other == place or far_m is None or amount[other] <= amount[place]:
+            if other == place or far_m is None:
                 continue
-            if self._is_below(other, place) or amount[place] <= amount[other] * np.exp(-far_m / thins_m):
+            if self._is_below(other, place) or amount <= lately[other] * np.exp(-far_m / thins_m):
                 return True
         return False
 
