@@ -18,10 +18,11 @@ from sensors.detection.scope import Scope
 from sensors.detection.series import SeriesTable, columns, pack, take_over
 from sensors.device_table import DeviceTable
 from sensors.limits import LEVELS, Limits, row_of
+from sensors.quality.alarms import COUNTED, LASTING, RULES
 from sensors.quality.flags import Test
 from sensors.quality.neighbours import Neighbours, twins
 from sensors.quality.rules import rules
-from sensors.quality.scan import COUNTED, LASTING, RULES, SETTINGS, fresh, scan
+from sensors.quality.scan import SETTINGS, fresh, scan
 from sensors.reading import Batch
 from twin.errors import SettingsError
 

@@ -14,29 +14,12 @@ from numpy.typing import NDArray
 
 from sensors.detection.events import note
 from sensors.detection.usual import remember
+from sensors.quality.alarms import COUNTED, RULES, judge
 from sensors.quality.flags import Test
 from sensors.quality.neighbours import drifts
 from sensors.reading import Quality as Flag
 
 GOOD, SUSPECT, FAIL, MISSING = int(Flag.GOOD), int(Flag.SUSPECT), int(Flag.FAIL), int(Flag.MISSING)
-
-COUNTED = (
-    Test.MISSING,
-    Test.FUTURE,
-    Test.STALE,
-    Test.GROSS_RANGE,
-    Test.OPERATOR_RANGE,
-    Test.BATTERY,
-    Test.RADIO,
-    Test.SPIKE,
-    Test.RATE,
-    Test.INCONSISTENT,
-)
-"""Tests that single readings fail: an alarm needs several of the last ones."""
-LASTING = (Test.ATTENUATED, Test.DRIFT, Test.CALIBRATION)
-"""Tests that last by themselves: one failed reading is enough."""
-RULES = len(COUNTED) + len(LASTING)
-"""Alarms of a device; an event's side is 1 + their number, or 1 + RULES of a flat line, negative when it is over."""
 
 (
     _MISSING,
@@ -59,9 +42,6 @@ RULES = len(COUNTED) + len(LASTING)
     _ICE,
     _COMPANION,
 ) = (int(test) for test in Test)  # compiled code knows numbers only
-_MASKS = np.array([int(mask) for mask in (*COUNTED, *LASTING)], np.uint32)
-_ANY = int(np.bitwise_or.reduce(_MASKS))
-_COUNTED = len(COUNTED)
 _STUCK = RULES + 1
 _MOVED, _STANDS, _TOO_LONG = 0, 1, 2
 
@@ -97,7 +77,7 @@ STATE = np.dtype(
         ("range", "f8"),
         ("in_window", "i4"),
         ("windows", "i4"),
-        ("last", "u2", (_COUNTED,)),
+        ("last", "u2", (len(COUNTED),)),
         ("troubled", "?"),
         ("attenuated", "?"),
         ("stuck", "?"),
@@ -167,7 +147,7 @@ def scan(  # pragma: no cover  # compiled
         if quality[i] >= np.uint8(FAIL) and not flags[i] & np.uint32(_SPIKE | _FLAT_LINE):
             _fail(theirs, settings, s, time[i])
         if not history[i]:
-            count = _alarm(settings, (mine, theirs), (s, time[i], value[i], flags[i]), count, events)
+            count = judge(settings, (mine, theirs), (s, time[i], value[i], flags[i]), count, events)
     return count
 
 
@@ -377,51 +357,6 @@ def _fail(theirs: Any, settings: Any, s: int, time: int) -> None:  # pragma: no 
         theirs.began = time
     theirs.fault = time
     theirs.faulty = s
-
-
-@numba.njit(cache=True)
-def _alarm(  # pragma: no cover  # compiled
-    settings: Any, states: Any, reading: Any, count: int, events: Any
-) -> int:
-    """Count what failed among the last readings; note what its device's condition becomes."""
-    mine, theirs = states
-    s, time, value, flags = reading
-    hit = flags & np.uint32(_ANY)
-    if not hit and not mine.troubled:
-        return count
-    mine.troubled = False
-    for k in range(RULES):
-        failed = flags & _MASKS[k] != 0
-        stands = mine.alarm >> np.uint32(k) & np.uint32(1) != 0
-        before = stands
-        share = 1.0
-        if k < _COUNTED:
-            last = (np.int64(mine.last[k]) << 1 | failed) & ((1 << settings.of) - 1)
-            mine.last[k] = last
-            bad = _bits(last)
-            mine.troubled |= bad > 0
-            share = bad / settings.of
-            stands = bad > 1 if stands else bad >= settings.least
-        else:
-            stands = failed
-        mine.troubled |= stands
-        if stands == before:
-            continue
-        mine.alarm ^= np.uint32(1 << k)
-        theirs.standing[k] += 1 if stands else -1
-        if theirs.standing[k] == (1 if stands else 0):
-            side = k + 1 if stands else -(k + 1)
-            count = note(events, count, (s, side, time, value, np.nan, np.nan, share))
-    return count
-
-
-@numba.njit(cache=True)
-def _bits(number: int) -> int:  # pragma: no cover  # compiled
-    count = 0
-    while number:
-        number &= number - 1
-        count += 1
-    return count
 
 
 def fresh(size: int) -> tuple[NDArray[np.void], NDArray[np.void]]:
