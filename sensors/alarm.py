@@ -210,12 +210,14 @@ def follows(alarm: Alarm, detection: Detection) -> bool:
     return alarm.cleared is not None and from_ms(detection.time) - alarm.changed <= REOPEN_WITHIN
 
 
-def take(alarm: Alarm, detection: Detection, at: datetime) -> Step | None:
+def take(alarm: Alarm, detection: Detection, at: datetime, place: Place | None = None) -> Step | None:
     """Return what a detection makes of the alarm that it `follows`, or None where it says nothing new.
 
     A detection not newer than the newest that counted is one that was seen before: the same detections twice, as
-    after a crash, change nothing.
+    after a crash, change nothing. `place` is where it is now: evidence that grows may point elsewhere.
     """
+    if place is not None and detection.active:
+        alarm = replace(alarm, place=place)
     if from_ms(detection.time) <= alarm.changed:
         return None
     if not detection.active:
@@ -296,6 +298,7 @@ def _seen(alarm: Alarm, detection: Detection) -> Alarm:
         limit=detection.limit,
         expected=detection.expected,
         score=detection.score,
+        quantity=detection.quantity,
         evidence=detection.evidence,
         version=alarm.version + 1,
     )

@@ -57,9 +57,9 @@ class AlarmLog:
                 key = (detection.subject, detection.rule)
                 alarm = newest.get(key)
                 if alarm is not None and machine.follows(alarm, detection):
-                    step = machine.take(alarm, detection, at)
+                    step = machine.take(alarm, detection, at, places[key])
                 elif detection.active:
-                    step = machine.raise_(changes.alarm_id(), detection, places[detection.subject], at)
+                    step = machine.raise_(changes.alarm_id(), detection, places[key], at)
                 else:
                     step = None
                 if step is not None:
@@ -228,27 +228,38 @@ def _newest(connection: Connection, subjects: Collection[Subject]) -> dict[Key, 
     return found
 
 
-def _places(connection: Connection, detections: Iterable[Detection]) -> dict[Subject, Place]:
-    """Return the place of every subject: that of its device in the registry, or the asset that it names itself.
+def _places(connection: Connection, detections: Iterable[Detection]) -> dict[Key, Place]:
+    """Return the place of every condition: that of its device in the registry, or of the asset that it names itself.
 
-    An asset or zone is seen through the device whose readings speak the loudest, where evidence names one.
+    What several signs tell is where its likeliest cause is, or else where the device is whose readings speak loudest.
     """
-    named = {each.subject: _named(each.subject) for each in detections}
-    seen_by = {each.subject: _named(each.evidence.points[0])[0] for each in detections if each.evidence.points}
-    devices_of = {subject: device or seen_by.get(subject) for subject, (device, _) in named.items()}
-    owners = sorted({device for device in devices_of.values() if device is not None})
+    newest = {(each.subject, each.rule): each for each in detections}
+    named = {key: _named(said.subject) for key, said in newest.items()}
+    for key, said in newest.items():
+        if said.evidence.points and named[key][0] is None:
+            named[key] = _named(said.evidence.points[0])[0], named[key][1]
+    owners = sorted({device for device, _ in named.values() if device is not None})
     known: dict[str, Place] = {}
     for chunk in _chunks(owners):
         for row in connection.execute(select(devices).where(devices.c.device.in_(chunk))):
             asset = None if row.asset is None else AssetId(row.asset)
             known[row.device] = Place(DeviceId(row.device), asset, row.easting, row.northing, row.system)
-    places: dict[Subject, Place] = {}
-    for subject, (_, asset) in named.items():
-        device = devices_of[subject]
+    places: dict[Key, Place] = {}
+    for key, (device, asset) in named.items():
         place = Place() if device is None else known.get(device, Place(DeviceId(device)))
+        where = _likeliest(newest[key], asset, place)
         # where the asset is, the city knows: not where the device is that saw it
-        places[subject] = place if asset is None else Place(place.device, asset, system=place.system)
+        places[key] = place if where is None else Place(place.device, where, system=place.system)
     return places
+
+
+def _likeliest(said: Detection, named: AssetId | None, seen: Place) -> AssetId | None:
+    """Return the asset that a condition is shown at; None: where its device is."""
+    if said.kind is not DetectionKind.FINDING:
+        return named
+    if said.evidence.candidates:
+        return said.evidence.candidates[0].asset
+    return named if seen.asset is None else None
 
 
 def _named(subject: Subject) -> tuple[str | None, AssetId | None]:

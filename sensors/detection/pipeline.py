@@ -55,14 +55,19 @@ class Pipeline:
     """
 
     def __init__(
-        self, quality: Quality, detectors: dict[str, Detector], fusion: Fusion | None, degraded: dict[str, str]
+        self,
+        quality: Quality,
+        detectors: dict[str, Detector],
+        fusion: Fusion | None,
+        degraded: dict[str, str],
+        failed: set[str],
     ) -> None:
         self._quality = quality
         self._detectors = detectors
         self._fusion = fusion
         self.standing: set[Key] = set()
         self.degraded = degraded
-        self.failed: set[str] = set()
+        self.failed = failed
 
     @classmethod
     def build(cls, scope: Scope, disabled: Collection[str] = ()) -> Pipeline:
@@ -81,6 +86,7 @@ class Pipeline:
         scope = replace(scope, devices=DeviceTable.of(scope.devices))
         detectors: dict[str, Detector] = {}
         degraded: dict[str, str] = {}
+        failed: set[str] = set()
         for name, point in sorted(found.items()):
             if name in disabled:
                 continue
@@ -91,8 +97,12 @@ class Pipeline:
             except ChengmaiError as error:  # also a file that it cannot read: the other layers need it not
                 logger.warning("detector_off", detector=name, reason=str(error))
                 degraded[name] = str(error)
+            except Exception as error:  # a mistake in one detector must not stop the others
+                logger.exception("detector_off", detector=name)
+                degraded[name] = f"{type(error).__name__}: {error}"
+                failed.add(name)
         fusion = None if FUSION in disabled else Fusion(scope)
-        return cls(Quality.build(scope, disabled), detectors, fusion, degraded)
+        return cls(Quality.build(scope, disabled), detectors, fusion, degraded, failed)
 
     def update(self, batch: Batch) -> list[Detection]:
         """Check the quality of a batch, hand it to every detector, and return what changed, fused."""

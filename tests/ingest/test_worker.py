@@ -11,6 +11,8 @@ import pytest
 
 from ingest.broker.embedded import EmbeddedBroker
 from ingest.mqtt.connection import Address, Version
+from ingest.worker import Worker
+from sensors.alarm_log import AlarmLog
 from twin.errors import InputError, UnavailableError
 
 from .conftest import City, pressure_device, wait_until
@@ -216,6 +218,36 @@ def test_embedded_broker_carries_the_same_path_by_mqtt_3(tmp_path, field_device)
             assert worker._connection.version is Version.MQTT_3_1_1
         assert len(city.stored(device)) == 50
         city.close()
+
+
+def test_detection_is_built_anew_when_the_city_has_changed(city):
+    revision, built = [1], []
+    worker = Worker(
+        address=city.address,
+        district=city.district,
+        spool=city.spool,
+        store=city.store,
+        registry=city.registry,
+        pipeline=lambda devices: built.append(len(devices)) or city.detector,
+        alarms=AlarmLog(city.engine, city.clock),
+        clock=city.clock,
+        surroundings=lambda: revision[0],
+    )
+    assert len(built) == 1
+    worker.reload()
+    assert len(built) == 1
+    revision[0] = 2
+    worker.reload()
+    assert len(built) == 2
+
+
+def test_a_layer_that_is_off_is_told_with_its_reason(city):
+    city.detector.degraded["leak"] = "no EPANET file"
+    with city.worker():
+        wait_until(lambda: (status := city.spool.status()) and status.layers_off)
+        status = city.spool.status()
+    assert status.layers_off == {"leak": "no EPANET file"}
+    assert status.detectors_off == []  # nothing failed: no alarm
 
 
 def test_a_thread_that_fails_ends_the_worker_with_its_error(city, field_device, monkeypatch):

@@ -161,6 +161,20 @@ def test_asset_is_seen_through_the_device_that_speaks_the_loudest(log, seen):
     assert (alarm.easting, alarm.northing) == (None, None)  # where the pipe is, not where the device is
 
 
+def test_finding_is_where_its_likeliest_cause_is_and_moves_with_it(log, seen):
+    there = replace(seen(0), subject=Subject("asset:water.inp:link:P-9"), kind=DetectionKind.FINDING, evidence=EVIDENCE)
+    (alarm,) = log.apply([replace(there, evidence=replace(EVIDENCE, candidates=()))])
+    assert (alarm.asset, alarm.easting) == ("water.inp:node:WP-1", 500_001.5)  # where it is seen best
+    (alarm,) = log.apply([replace(there, time=there.time + 1)])
+    assert (alarm.subject, alarm.asset) == ("asset:water.inp:link:P-9", "water.inp:link:P-1")
+
+
+def test_value_of_a_finding_is_of_the_quantity_that_speaks_loudest_now(log, seen):
+    (first,) = log.apply([replace(seen(0), evidence=EVIDENCE)])
+    flow = replace(seen(5), quantity="flow", value=0.1, evidence=replace(EVIDENCE, confidence=0.9))
+    assert (first.quantity, log.apply([flow])[0].quantity) == ("pressure", "flow")
+
+
 def test_evidence_is_kept_as_it_was_said(log, seen):
     (alarm,) = log.apply([replace(seen(0), evidence=EVIDENCE)])
     assert log.get(alarm.id).evidence == alarm.evidence == EVIDENCE

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import entry_points
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from sensors.alarm_log import AlarmLog
 from sensors.detection import checks
-from sensors.detection.pipeline import Pipeline
+from sensors.detection.pipeline import GROUP, Pipeline
 from sensors.detection.scope import Scope
 from sensors.limits import load
 from sensors.operations import connect
@@ -63,6 +64,39 @@ def test_detector_that_lacks_its_model_is_off_and_says_why(monkeypatch):
     point = SimpleNamespace(name="leak", load=lambda: SimpleNamespace(build=build))
     monkeypatch.setattr("sensors.detection.pipeline.entry_points", lambda group: [point])
     assert "no EPANET file" in pipeline().degraded["leak"]
+
+
+def test_detector_that_cannot_be_built_is_off_and_the_others_go_on(monkeypatch):
+    def build(scope):
+        raise ZeroDivisionError
+
+    broken = SimpleNamespace(name="third_party", load=lambda: SimpleNamespace(build=build))
+    installed = [*entry_points(group=GROUP), broken]
+    monkeypatch.setattr("sensors.detection.pipeline.entry_points", lambda group: installed)
+    built = pipeline()
+    assert "ZeroDivisionError" in built.degraded["third_party"]
+    assert built.failed == {"third_party"}
+    assert [d.rule for d in built.update(checks.sample_batch([2], [0], [0.3]))] == ["combustible_gas_high"]
+
+
+def test_fusion_that_fails_is_off_and_every_detector_speaks_for_itself(monkeypatch):
+    def fails(self, detections):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("sensors.detection.fusion.Fusion.update", fails)
+    built = pipeline()
+    (found,) = built.update(checks.sample_batch([2], [0], [0.3]))
+    assert (found.rule, built.failed) == ("combustible_gas_high", {"fusion"})
+
+
+def test_state_from_before_fusion_is_taken_over():
+    batches = checks.sample_stream()
+    before, after = pipeline(disabled=["fusion"]), pipeline()
+    checks.run(before, batches[:400])
+    assert before.standing
+    assert after.load(before.save()) == before.standing
+    ended = {(d.subject, d.rule) for part in checks.run(after, batches[400:]) for d in part if not d.active}
+    assert {key for key in before.standing if key not in after.standing} <= ended
 
 
 def test_disabled_detector_says_nothing():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -63,8 +63,13 @@ class Finding:
         return any(sign.meaning.damns for sign in self.signs.values())
 
     def ranked(self) -> list[Sign]:
-        """Return the signs, what knows the network first, then the strongest; limits last."""
-        return sorted(self.signs.values(), key=_rank)
+        """Return the signs, what knows the network first, limits last.
+
+        Between them, of the quantity that most of them measure, what left its expected band the furthest: the nearest
+        to the cause, since a burst is felt most where it is.
+        """
+        measured = Counter(sign.said.quantity for sign in self.signs.values() if not sign.meaning.locates)
+        return sorted(self.signs.values(), key=lambda sign: _rank(sign, measured[sign.said.quantity]))
 
     def tell(self, level: int, time: int) -> Detection | None:
         """Return what is to be said at `time`, or None where nothing is new; each telling is later than the last.
@@ -134,15 +139,25 @@ def confidence_of(signs: Iterable[Sign]) -> float:
     return round(min(_SURE, 1.0 - math.prod(sorted(doubt.values()))), 2)
 
 
-def _rank(sign: Sign) -> tuple[object, ...]:
+def _rank(sign: Sign, alike: int) -> tuple[object, ...]:
     said = sign.said
-    network, limit = sign.meaning.locates, not sign.meaning.begins
-    return (not network, limit, -said.evidence.confidence, -said.score, said.time, said.subject, said.rule)
+    network, joins = sign.meaning.locates, not sign.meaning.begins
+    if network:
+        return (False, joins, -said.evidence.confidence, said.time, said.subject, said.rule)
+    return (True, joins, -alike, -_departure(said), said.time, said.subject, said.rule)
+
+
+def _departure(said: Detection) -> float:
+    """Return how far a value is from the middle of what was expected, SI; 0 where nothing was."""
+    return 0.0 if said.value is None or said.expected is None else abs(said.value - sum(said.expected) / 2)
 
 
 def _evidence(ranked: Sequence[Sign], confidence: float) -> Evidence:
     said = [sign.said for sign in ranked]
-    points = [point for each in said for point in (each.subject, *each.evidence.points) if _is_point(point)]
+    seers = sorted(
+        ranked, key=lambda sign: sign.meaning.locates
+    )  # those that measured it, then what others say of them
+    points = [point for sign in seers for point in (sign.said.subject, *sign.said.evidence.points) if _is_point(point)]
     facts: dict[str, Fact] = {}
     for each in said:
         for fact in each.evidence.facts:
