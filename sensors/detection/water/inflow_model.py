@@ -290,6 +290,18 @@ def _signature(memory: Any, z: int, hour: int, first: int) -> float:  # pragma: 
 
 
 @numba.njit(cache=True)
+def _unclipped(memory: Any, z: int, hour: int) -> float:  # pragma: no cover  # compiled
+    """Return the innovation of `hour` from its own past alone, however large: half of a large burst may be over."""
+    at = hour % RECENT
+    found = memory.residual[z, at] * memory.unit[z, at]
+    for k in range(OWN):
+        past = (hour - 1 - k) % RECENT
+        if not np.isnan(memory.normal[z, past]):
+            found -= memory.own[z, at, k] * memory.residual[z, past] * memory.unit[z, past]
+    return found
+
+
+@numba.njit(cache=True)
 def _ratio(memory: Any, z: int, hour: int, length: int) -> float:  # pragma: no cover  # compiled
     """Return the likelihood ratio of a loss since `length` hours, in standard deviations; 0 for none."""
     first = hour - length + 1
@@ -389,13 +401,14 @@ def _measure(memory: Any, z: int, hour: int, burst: Any) -> None:  # pragma: no 
 @numba.njit(cache=True)
 def _test_end(memory: Any, z: int, hour: int, burst: Any) -> None:  # pragma: no cover  # compiled
     """Sum the log likelihood ratio of `the burst is over` against `it stands`, from zero up."""
-    drop = min(burst.size * _signature(memory, z, hour, 0), CLIP)
+    drop = burst.size * _signature(memory, z, hour, 0)
     if drop <= 0.0:
         return
-    innovation = min(max(memory.innovation[z, hour % RECENT], -CLIP), CLIP)
+    most = max(CAP, drop)
+    left = min(max(_unclipped(memory, z, hour), -most), most)
     if burst.over <= 0.0:
         burst.over, burst.over_since = 0.0, hour
-    burst.over = max(0.0, burst.over - drop * innovation - 0.5 * drop * drop)
+    burst.over = max(0.0, burst.over - drop * left - 0.5 * drop * drop)
 
 
 @numba.njit(cache=True)

@@ -3,10 +3,10 @@
 Each night's minimum is held against the median of those of the last ten nights; a zone that stands above it by a
 fifth, two nights running, loses more than it did. Unlike `balance` it sees a leak that grew over a week as well.
 
-Source: minimum night flow, Lambert, Losses from Water Supply Systems (IWA, 2000). Twenty per cent over the lowest
-of ten days has the best F1 of the baselines of LeakDB (Vrachimis et al., WDSA/CCWI 2018); real zones have quieter nights
-at weekends, and the lowest then calls every Monday strange (0.53 alarms a zone and month on the first half of bwdf, 0.22
-with the median).
+Source: minimum night flow, Lambert, Losses from Water Supply Systems (IWA, 2000). Twenty per cent over the
+lowest of ten days has the best F1 of the baselines of LeakDB (Vrachimis et al., WDSA/CCWI 2018); real zones have
+quieter nights at weekends, and the lowest then calls every Monday strange (0.53 alarms a zone and month on the first
+half of bwdf, 0.22 with the median).
 """
 
 from __future__ import annotations
