@@ -1,4 +1,4 @@
-"""What detection knows of the city follows the city: none yet, one that is loaded, one that changes, one that breaks."""
+"""What detection knows of the city follows it: none yet, one that is loaded, one that changes, one that breaks."""
 
 from __future__ import annotations
 
