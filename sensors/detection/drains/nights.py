@@ -13,7 +13,7 @@ from sensors.detection.drains.record import Record
 HOUR_MS = 3_600_000
 NIGHT = (1, 5)
 """Local hours between which the least flow is looked for."""
-KEPT, LAST, WARM = 30, 3, 7
+KEPT, LAST, WARM = 13, 3, 7
 """Nights that are kept, the last of them that are judged, and the least that they are judged against."""
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 class Judged:
     """Of k places, (k,) each, NaN where too little is known.
 
-    The least and the median of the last figures, the median of those before, and their scatter: 1.4826 times their
-    median absolute deviation (of a normal distribution the standard deviation).
+    The least and the median of the last figures, the median of those before, and their scatter: 1.4826 times the median
+    difference of one to the next, by the root of 2 (of a normal distribution the standard deviation; a season that goes
+    up or down is none of it).
     """
 
     least: NDArray[np.float64]
@@ -50,7 +51,8 @@ class Record:
         usual, scatter = np.full(len(last), np.nan), np.full(len(last), np.nan)
         if enough.any():
             usual[enough] = np.nanmedian(before[enough], axis=1)
-            scatter[enough] = 1.4826 * np.nanmedian(np.abs(before[enough] - usual[enough, None]), axis=1)
+            steps = np.abs(np.diff(before[enough], axis=1))
+            scatter[enough] = 1.4826 / np.sqrt(2.0) * np.nanmedian(steps, axis=1)
         least, middle = (np.where(enough, of(last, axis=1), np.nan) for of in (np.min, np.median))
         return Judged(least, middle, usual, scatter)
 
