@@ -111,6 +111,8 @@ FACTS: Mapping[str, tuple[str, str]] = {
     "hours": ("历时（小时）", "hours"),
     "minutes": ("历时（分钟）", "minutes"),
     "neighbours": ("同时异常的相邻测点", "neighbours that agree"),
+    "rain_mm": ("近两日降雨余量（毫米）", "rain of the last days not run off, mm"),
+    "area": ("汇水面积（平方米）", "draining area, m2"),
     "interval": ("上报周期（秒）", "reporting interval, s"),
 }
 """The names of facts (`sensors.detection.Fact`); another name is told as it is."""

@@ -224,7 +224,7 @@ class BlockageDetector:
         rise = self._rise.value
         facts = [Fact("rise", float(rise[place]), "level"), Fact("usual", float(seen.expected[place]), "level")]
         if not self._rain.dry:
-            facts.append(Fact("rain", float(self._rain.stored_mm[-1]) / 1000, "level"))
+            facts.append(Fact("rain_mm", float(self._rain.stored_mm[-1])))
         sure = 0.5 + 0.1 * bool(height_m >= crown_m) - 0.2 * (not self._rain.dry)
         points = self._places.all[place].subjects
         if below >= 0:

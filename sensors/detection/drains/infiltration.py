@@ -128,7 +128,7 @@ class InfiltrationDetector:
     ) -> Detection:
         last, usual, need = (float(each[place]) for each in figures)
         quantity = ("flow", "")[rule]
-        names = (("night", "usual"), ("area", "usual"))[rule]
+        names = (("night_minimum", "usual"), ("area", "usual"))[rule]
         facts = (Fact(names[0], last, quantity), Fact(names[1], usual, quantity))
         basis = ("recent", "rain")[rule]
         sure = round(min(0.9, 0.5 + 0.1 * (last - usual) / need), 2)

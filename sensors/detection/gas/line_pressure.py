@@ -152,7 +152,7 @@ class LinePressureDetector:
         dropped = [int(each) for each in section.places[self._drop.risen[section.places]]]
         known = int(np.isfinite(self._drop.value[section.places]).sum())
         facts = (
-            Fact("loss", float(self._drop.value[place]), "pressure"),
+            Fact("fall", float(self._drop.value[place]), "pressure"),
             Fact("usual", float(seen[1][place]), "pressure"),
             Fact("neighbours", float(len(dropped) - 1)),
         )
