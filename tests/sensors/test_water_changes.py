@@ -22,6 +22,8 @@ def changes(**own):
     kept = {
         "gain": 15.0,
         "model_error": 0.2,
+        "shadow": 0.0,
+        "draws": 0,
         "floor": np.full(READINGS, 0.003),
         "least": 0.01,
         "most": np.full(PLACES, 2.0),

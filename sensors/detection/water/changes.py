@@ -67,16 +67,19 @@ class What(StrEnum):
 class Criteria:
     """When a change counts; see `sensors/limits.toml`, tables ``number.leak`` and ``number.burst``.
 
-    `gain` of log likelihood that a new leak must bring; `model_error` as a share of a change; `floor` (n,) of each
-    reading; `least` flow of a leak, m³/s, and the `most` that each place can let out, (p,); `near_m` within which two
-    leaks are one, and `beside` the further gain that a second one there needs; `confirmed` blocks in which a new leak
-    must show; `confidence` (of lying within `near_m`) that it waits for, `patience` blocks at most; `warm_up` blocks
-    before anything counts.
+    `gain` of log likelihood that a new leak must bring; `model_error` as a share of a change, `shadow` as one of what
+    the known leaks have shown; `floor` (n,) of each reading, of which the last `draws` are what whole parts draw;
+    `least` flow of a leak, m³/s, and the `most` that each place can let out, (p,); `near_m` within which two leaks are
+    one, and `beside` the further gain that a second one there needs; `confirmed` blocks in which a new leak must show;
+    `confidence` (of lying within `near_m`) that it waits for, `patience` blocks at most; `warm_up` blocks before
+    anything counts.
     """
 
     gain: float
     model_error: float
+    shadow: float
     floor: Vector
+    draws: int
     least: float
     most: Vector
     near_m: float
@@ -253,14 +256,22 @@ class Changes:
             weight = max(at - first, 0) / (since - first) if at <= since else (at - since) / length - 1
             floor = floor + weight**2 * doubt
         error = self._test.model_error**2 * shift**2
+        for leak in self._known:
+            floor = floor + (self._test.shadow * leak.shown) ** 2
         cov = noise * np.sqrt(np.outer(share, share)) + np.diag(floor)
         if _strangeness(shift, cov, used) < _GROWN:
             return None
         inverse = _inverse(cov + np.diag(error), used)
-        best, chances = self._explain(shift, inverse)
+        best, chances = self._explain(shift, inverse, self._most(now))
         return _Window(since, shift, error, inverse, chances, best)
 
-    def _explain(self, shift: Vector, inverse: NDArray[np.float64]) -> tuple[_Explained, Vector]:
+    def _most(self, now: Vector) -> Vector:
+        """Return how large a leak can be at each place: what the pipe lets out, and no more than its part draws."""
+        draws = self._test.draws
+        part = self._signatures[:, len(now) - draws :]
+        return np.where(part.any(axis=1), np.minimum(self._test.most, part @ now[len(now) - draws :]), self._test.most)
+
+    def _explain(self, shift: Vector, inverse: NDArray[np.float64], most: Vector) -> tuple[_Explained, Vector]:
         """Return the best explanation of a shift, and how likely each place is as that of a new leak (log, (p,))."""
         shown = np.array([leak.shown for leak in self._known]).reshape(-1, len(shift))
         ways = np.vstack((self._signatures, shown))
@@ -269,10 +280,10 @@ class Changes:
         size = np.divide(along, across, out=np.zeros_like(along), where=across > 0)
         gain = along * size / 2
         places = len(self._signatures)
-        chances = np.where((size[:places] > 0) & (size[:places] <= self._test.most), gain[:places], 0.0)
+        chances = np.where((size[:places] > 0) & (size[:places] <= most), gain[:places], 0.0)
         for leak in self._known:
             chances[self._distance(leak.place) <= self._test.near_m] -= self._test.beside
-        ended = np.where((size[:places] < 0) & (-size[:places] <= self._test.most), gain[:places], 0.0)
+        ended = np.where((size[:places] < 0) & (-size[:places] <= most), gain[:places], 0.0)
         rows = [(What.NEW, int(chances.argmax()), float(chances.max()) - self._test.gain)]
         rows.append((What.OVER, int(ended.argmax()), float(ended.max()) - _ENDED))
         if self._known:

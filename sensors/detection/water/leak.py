@@ -1,8 +1,8 @@
 """Leaks of a water network by its pressures: against the hydraulic model, located among its pipes.
 
 `LeakDetector` works on days: it sees a loss of a few cubic metres an hour, also one that grows over weeks.
-`BurstDetector` works on minutes, and sees a burst within the next two or three. What they have in common is
-the residual against the model (`residual`), what counts as a change (`changes`) and where it is (`localisation`).
+`BurstDetector` works on steps of five minutes, and sees a burst within the next two or three. What they have in common
+is the residual against the model (`residual`), what counts as a change (`changes`) and where it is (`localisation`).
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class BurstDetector(LeakDetector):
     """
 
     layer = "burst"
-    step_ms = block_ms = 60_000
+    block_ms = 300_000
 
 
 @dataclass(slots=True)
@@ -253,7 +253,9 @@ def _criteria(network: Residuals, most_m3s: Vector, layer: str, limits: Limits) 
     return Criteria(
         gain=limits.number(layer, "gain"),
         model_error=limits.number(layer, "model_error"),
+        shadow=limits.number(layer, "shadow"),
         floor=np.concatenate((pressures, draws)),
+        draws=len(draws),
         least=limits.number(layer, "least"),
         most=most_m3s,
         near_m=limits.number(layer, "near"),
