@@ -41,7 +41,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchM
 
 from twin.errors import BusyError, ChengmaiError, InputError, SettingsError, UnavailableError
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest schema that this code knows; a test holds it to the packaged migrations."""
 
 BUSY_TIMEOUT_S = 30.0
@@ -54,7 +54,8 @@ counters = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-"""Numbers that only grow: `change` (of alarms), `alarm` (ids), `registry` (its version), `trail` (its entries)."""
+"""Numbers that only grow: `change` (of alarms), `alarm` (ids), `registry` (its version), `trail` (its entries), `case`
+(ids), `case_event` (its numbers)."""
 
 devices = Table(
     "devices",
@@ -257,6 +258,89 @@ trail = Table(
     Column("digest", Text, nullable=False),
 )
 """The audit trail, append-only (triggers) and chained: `digest` covers the row and the digest before."""
+
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("title", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("district", Text, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("asset", Text),
+    Column("easting", Float),
+    Column("northing", Float),
+    Column("incident", Integer),
+    Column("step", Text, nullable=False),
+    Column("open", Boolean, nullable=False),
+    Column("reported", BigInteger, nullable=False),
+    Column("reported_by", Text, nullable=False),
+    Column("entered", BigInteger, nullable=False),
+    Column("due", BigInteger),
+    Column("wakes", BigInteger),
+    Column("escalated", Text),
+    Column("extensions", Integer, nullable=False),
+    Column("suspended", BigInteger),
+    Column("left", BigInteger),
+    Column("department", Text),
+    Column("handlers", Text, nullable=False),
+    Column("verifier", Text),
+    Column("asked", Text),
+    Column("waiver", Text),
+    Column("checklist", Text, nullable=False),
+    Column("rating", Integer),
+    Column("merged_into", Integer, ForeignKey("cases.id")),
+    Column("version", Integer, nullable=False),
+    Index("cases_by_step", "open", "step", "level"),
+    Index(
+        "cases_that_wait", "wakes", sqlite_where=text("wakes IS NOT NULL"), postgresql_where=text("wakes IS NOT NULL")
+    ),
+)
+"""Cases: `entered` is when the step began, `due` its deadline, `wakes` when time itself acts next, `suspended` until
+when, `left` the milliseconds that the step then still has; `handlers`, `asked`, `waiver` and `checklist` are JSON."""
+
+case_events = Table(
+    "case_events",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("case", Integer, ForeignKey("cases.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("from_step", Text),
+    Column("to_step", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("role", Text),
+    Column("text", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("key", Text),
+    Column("request", Text),
+    Index("case_events_of_case", "case", "number"),
+    Index("one_case_event_a_key", "key", unique=True),
+)
+"""What became of each case, append-only (triggers); `key` is the idempotency key of the write, `request` the digest of
+what it asked for."""
+
+case_alarms = Table(
+    "case_alarms",
+    metadata,
+    Column("alarm", Integer, ForeignKey("alarms.id"), primary_key=True),
+    Column("case", Integer, ForeignKey("cases.id"), nullable=False),
+    Index("case_alarms_of_case", "case"),
+)
+"""Which case holds an alarm: the fourth axis of an alarm; an alarm is in one case at most."""
+
+case_links = Table(
+    "case_links",
+    metadata,
+    Column("case", Integer, ForeignKey("cases.id"), primary_key=True),
+    Column("other", Integer, ForeignKey("cases.id"), primary_key=True),
+)
+"""Cases that have to do with one another, each pair in both orders."""
 
 
 def connect(url: str) -> Engine:
