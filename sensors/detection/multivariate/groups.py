@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sensors.detection import Subject
-from sensors.detection.series import SeriesTable, pack
+from sensors.detection import Detection, Subject
+from sensors.detection.series import SeriesTable, pack, unpack
 from sensors.device import Device, DeviceId
 from sensors.device_table import DeviceTable, PointKind
+from sensors.reading import Batch
 from twin.asset import AssetId
 from twin.errors import InputError
 
@@ -40,18 +41,21 @@ class Member:
 
 def members_of(devices: Sequence[Device], wanted: Callable[[PointKind], bool], *, assets: bool = False) -> list[Member]:
     """Return the points in use of the kinds that are `wanted`, with the assets of their devices where those matter."""
-    table, series = DeviceTable.of(devices), SeriesTable(devices)
+    series = SeriesTable(devices)
     rows = series.watched(index for index, kind in enumerate(series.kinds) if wanted(kind))
-    points = series.points
-    return [
-        Member(
-            table.owner(row),
-            series.kinds[points.kind[row]],
-            int(points.series[row]),
-            table[int(points.device[row])].asset if assets else None,
-        )
-        for row in map(int, rows)
-    ]
+    return members_at(devices, series.points.series[rows], assets=assets)
+
+
+def members_at(devices: Sequence[Device], numbers: Iterable[int], *, assets: bool = False) -> list[Member]:
+    """Return the points whose series have these `numbers`."""
+    table = DeviceTable.of(devices)
+    points = table.points
+    found: list[Member] = []
+    for number in map(int, numbers):
+        row = int(table.rows[number])
+        asset = table[int(points.device[row])].asset if assets else None
+        found.append(Member(table.owner(row), table.kinds[points.kind[row]], number, asset))
+    return found
 
 
 def grouped(
@@ -86,9 +90,73 @@ def key_of(members: Sequence[Member]) -> str:
     return " ".join(str(member.series) for member in members)
 
 
-def pack_groups(states: Mapping[str, Mapping[str, NDArray[Any]]]) -> bytes:
-    """Return the states of groups as bytes, for `Detector.save`."""
-    return msgspec.msgpack.encode({key: pack(**state) for key, state in states.items()})
+class Judge(Protocol):
+    """What judges one group."""
+
+    def update(self, batch: Batch) -> list[Detection]:
+        """Take in the readings of the group; say what changed."""
+        ...
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the whole state, by name."""
+        ...
+
+    def restore(self, saved: dict[str, NDArray[Any]]) -> None:
+        """Take over what `state` returned."""
+        ...
+
+
+AnyJudge = TypeVar("AnyJudge", bound=Judge)
+
+
+class Groups(Generic[AnyJudge]):
+    """The judges of groups by key, each made by `make` (of the numbers of its series) when its first reading comes.
+
+    `found` are the groups; until they read, they cost four bytes a point.
+    """
+
+    def __init__(self, found: Iterable[Sequence[Member]], make: Callable[[list[int]], AnyJudge]) -> None:
+        self._keys = [key_of(members) for members in found]
+        self._make = make
+        self._judges: dict[str, AnyJudge] = {}
+        numbers = [np.fromiter(map(int, key.split()), np.int32) for key in self._keys]
+        size = 1 + max((int(each.max()) for each in numbers), default=-1)
+        self._group = np.full(size, -1, np.int32)
+        for index, each in enumerate(numbers):
+            self._group[each] = index
+
+    def __iter__(self) -> Iterator[AnyJudge]:
+        return iter(self._judges.values())
+
+    def update(self, batch: Batch) -> list[Detection]:
+        """Hand each judge the readings of its group."""
+        known = np.flatnonzero((batch.series >= 0) & (batch.series < len(self._group)))
+        group = self._group[batch.series[known]]
+        known, group = known[group >= 0], group[group >= 0]
+        order = np.argsort(group, kind="stable")
+        which, starts = np.unique(group[order], return_index=True)
+        parts = np.split(known[order], starts[1:]) if len(which) else []
+        return [
+            said
+            for index, part in zip(which.tolist(), parts, strict=True)
+            for said in self._judge(self._keys[index]).update(batch.take(part))
+        ]
+
+    def save(self) -> bytes:
+        """Return the states of all judges as bytes, for `Detector.save`."""
+        return msgspec.msgpack.encode({key: pack(**judge.state()) for key, judge in self._judges.items()})
+
+    def load(self, saved: Mapping[str, bytes]) -> None:
+        """Take over the states (`saved_groups`) of the groups that there are."""
+        for key in self._keys:
+            if key in saved:
+                judge = self._judge(key)
+                judge.restore(unpack(saved[key], **judge.state()))
+
+    def _judge(self, key: str) -> AnyJudge:
+        if key not in self._judges:
+            self._judges[key] = self._make([int(number) for number in key.split()])
+        return self._judges[key]
 
 
 def saved_groups(state: bytes) -> dict[str, bytes]:
@@ -99,4 +167,4 @@ def saved_groups(state: bytes) -> dict[str, bytes]:
         raise InputError(str(error), where="detector state", expected="bytes of `save`", code="E_FORMAT") from None
 
 
-__all__ = ["Member", "grouped", "key_of", "members_of", "pack_groups", "saved_groups", "series_of"]
+__all__ = ["Groups", "Judge", "Member", "grouped", "key_of", "members_at", "members_of", "saved_groups", "series_of"]

@@ -20,17 +20,16 @@ from numpy.typing import NDArray
 from sensors.detection import Detection, DetectionKind, Evidence, Fact, Key, Subject
 from sensors.detection.multivariate.envelope import Envelope
 from sensors.detection.multivariate.groups import (
+    Groups,
     Member,
     grouped,
-    key_of,
+    members_at,
     members_of,
-    pack_groups,
     saved_groups,
     series_of,
 )
 from sensors.detection.multivariate.relation import Relation
 from sensors.detection.scope import Scope
-from sensors.detection.series import unpack
 from sensors.detection.steps import Step, Steps
 from sensors.device import Device
 from sensors.device_table import PointKind
@@ -102,26 +101,26 @@ class IntegrityDetector:
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which groups contradict themselves, and which no longer."""
-        return [said for group in self._groups.values() for said in group.update(batch)]
+        return self._groups.update(batch)
 
     def save(self) -> bytes:
         """Return the whole state."""
-        return pack_groups({key: group.state() for key, group in self._groups.items()})
+        return self._groups.save()
 
     def load(self, state: bytes) -> set[Key]:
         """Take over the state of `save`, group by group; return the conditions that stand."""
         saved = saved_groups(state)
         self._groups = self._made(saved)
-        for key, group in self._groups.items():
-            if key in saved:
-                group.restore(unpack(saved[key], **group.state()))
-        return {key for group in self._groups.values() for key in group.standing}
+        self._groups.load(saved)
+        return {key for group in self._groups for key in group.standing}
 
-    def _made(self, before: Iterable[str] = ()) -> dict[str, Group]:
+    def _made(self, before: Iterable[str] = ()) -> Groups[Group]:
         members = members_of(self._devices, lambda kind: not np.isnan(_accuracy(kind, self._limits)))
         found = grouped(members, self._place, _MOST, before)
-        made = [Group(each, self._limits, self._settings) for each in found if len(each) >= _FEWEST]
-        return {group.key: group for group in made}
+        return Groups((each for each in found if len(each) >= _FEWEST), self._group)
+
+    def _group(self, numbers: list[int]) -> Group:
+        return Group(members_at(self._devices, numbers), self._limits, self._settings)
 
     def _place(self, member: Member) -> tuple[System, int]:
         return member.kind.system, max(self._settings.step_ms, member.kind.interval_ms)
@@ -131,7 +130,6 @@ class Group:
     """Points that are judged together: `members`, with the settings of their city."""
 
     def __init__(self, members: Sequence[Member], limits: Limits, settings: Settings) -> None:
-        self.key = key_of(members)
         self._members, self._settings = members, settings
         pace_ms = members[0].kind.interval_ms
         step_ms = max(settings.step_ms, pace_ms)

@@ -20,16 +20,15 @@ from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Evidence, Key, Subject
 from sensors.detection.multivariate.groups import (
+    Groups,
     Member,
     grouped,
-    key_of,
+    members_at,
     members_of,
-    pack_groups,
     saved_groups,
     series_of,
 )
 from sensors.detection.scope import Scope
-from sensors.detection.series import unpack
 from sensors.detection.steps import Step, Steps
 from sensors.device import Device
 from sensors.device_table import PointKind
@@ -110,29 +109,30 @@ class WaterQualityDetector:
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say which stations became abnormal, and which are normal again."""
-        return [said for station in self._stations.values() for said in station.update(batch)]
+        return self._stations.update(batch)
 
     def save(self) -> bytes:
         """Return the whole state."""
-        return pack_groups({key: station.state() for key, station in self._stations.items()})
+        return self._stations.save()
 
     def load(self, state: bytes) -> set[Key]:
         """Take over the state of `save`, station by station; return the conditions that stand."""
         saved = saved_groups(state)
         self._stations = self._made(saved)
-        for key, station in self._stations.items():
-            if key in saved:
-                station.restore(unpack(saved[key], **station.state()))
-        return {key for station in self._stations.values() for key in station.standing}
+        self._stations.load(saved)
+        return {key for station in self._stations for key in station.standing}
 
-    def _made(self, before: Iterable[str] = ()) -> dict[str, Station]:
+    def _made(self, before: Iterable[str] = ()) -> Groups[Station]:
         qualities = members_of(self._devices, _is_quality, assets=True)
         asset = {member.device: member.asset for member in qualities}
         flows = [each for each in members_of(self._devices, _is_covariate) if each.device in asset]
         members = [*qualities, *(replace(each, asset=asset[each.device]) for each in flows)]
         found = grouped(members, _subject, _MOST, before)
-        watched = [each for each in found if sum(m.kind.quantity in QUALITIES for m in each) >= _FEWEST]
-        return {station.key: station for station in (Station(each, self._limits, self._settings) for each in watched)}
+        watched = (each for each in found if sum(m.kind.quantity in QUALITIES for m in each) >= _FEWEST)
+        return Groups(watched, self._station)
+
+    def _station(self, numbers: list[int]) -> Station:
+        return Station(members_at(self._devices, numbers, assets=True), self._limits, self._settings)
 
 
 class Station:
@@ -140,7 +140,6 @@ class Station:
 
     def __init__(self, members: Sequence[Member], limits: Limits, settings: Settings) -> None:
         members = sorted(members, key=lambda member: (member.kind.quantity in COVARIATES, member.order))
-        self.key = key_of(members)
         self._members, self._settings = members, settings
         self._qualities = sum(member.kind.quantity in QUALITIES for member in members)
         self._digit = np.array([_digit(each, limits) for each in members])
