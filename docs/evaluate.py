@@ -17,6 +17,8 @@ from sensors.evaluation import SETS
 
 DOCS = Path(__file__).parent
 PAGE, LOG = DOCS / "detection.md", DOCS / "evaluations.jsonl"
+UNSEEN = 100
+"""First seed of `district` in the table: the detectors were looked at on seeds 0 to 13 while they were made."""
 BEGIN, END = "<!-- made by make evaluate -->", "<!-- until here -->"
 
 
@@ -78,6 +80,7 @@ def run(name: str) -> None:
     """Run a set with the command that anybody would type; what it refuses is told, and the others go on."""
     sys.stderr.write(f"{name} …\n")
     command = [sys.executable, "-m", "dashboards", "evaluate", name, "--log", str(LOG)]
+    command += ["--seed", str(UNSEEN)] if name == "district" else []
     done = subprocess.run(command, check=False)
     if done.returncode != 0:
         sys.stderr.write(f"{name} was not run\n")
