@@ -266,6 +266,21 @@ def test_one_device_is_one_witness_whatever_it_says(fusion: Fusion) -> None:
     assert told[-1].evidence.confidence == 0.6
 
 
+def test_flood_is_one_finding_of_bounded_evidence_that_ends_with_its_last_sign() -> None:
+    devices = [device(f"W{n:03d}", 10.0 * n) for n in range(130)]
+    fusion = Fusion(Scope(devices, LIMITS))
+    falls = [
+        replace(said("W1", "seasonal", n), subject=Subject(f"point:{d.id}/pressure")) for n, d in enumerate(devices)
+    ]
+    told = fusion.update(falls)
+    assert len(fusion.standing) == 1
+    assert len(told[-1].evidence.members) == 50
+    over = [replace(each, active=False, time=1000 + each.time) for each in falls]
+    assert all(each.active for each in fusion.update(over[:-1]))
+    assert [each.active for each in fusion.update(over[-1:])] == [False]
+    assert fusion.standing == set()
+
+
 def test_damaged_state_is_refused(fusion: Fusion) -> None:
     with pytest.raises(InputError, match="E_FORMAT"):
         fusion.load(b"nonsense", ())

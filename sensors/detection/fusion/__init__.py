@@ -220,7 +220,7 @@ class Fusion:
             return math.inf
         piped = meaning.family in _PIPED
         own = apart_m(sign.spot, finding.home, piped=piped)
-        others = [(each, apart_m(sign.spot, each.spot, piped=piped)) for each in finding.signs.values()]
+        others = [(each, apart_m(sign.spot, each.spot, piped=piped)) for each in finding.speaking]
         late = time - max(finding.opened, finding.sudden) > self._together_ms
         if meaning.sudden and late and min([own, *(distance for _, distance in others)]) > 0:
             return math.inf
@@ -247,6 +247,7 @@ class Fusion:
             finding.ended, finding.opened = None, sign.said.time
             finding.level, finding.confidence = MILDEST, 0.0
         finding.signs[sign.key] = sign
+        finding.level = min(finding.level, sign.said.level)
         self._of[sign.key] = finding
         if sign.meaning.sudden:
             finding.sudden = max(finding.sudden, sign.said.time)

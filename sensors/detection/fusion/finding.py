@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from sensors.detection import Candidate, Detection, DetectionKind, Evidence, Fact, Key, Subject
 from sensors.detection.fusion.places import Spot
@@ -14,6 +15,9 @@ from twin.asset import AssetId
 
 MILDEST = 4
 """The level that a finding begins with; it can only become worse."""
+
+_SPEAKING = 64
+"""So many signs of one finding speak, in the order in which they came; the others are heard when one of these goes."""
 
 _MOST_CANDIDATES = 10
 _MOST_POINTS = 20
@@ -62,14 +66,24 @@ class Finding:
         """Whether a device is at fault so that nothing it measures can be believed."""
         return any(sign.meaning.damns for sign in self.signs.values())
 
+    @property
+    def speaking(self) -> list[Sign]:
+        """The signs that say where and how sure it is: the first, and all that know the network.
+
+        In a flood a thousand more say the same, and each of them would have to be held against all the others.
+        """
+        signs = self.signs.values()
+        return [*islice(signs, _SPEAKING), *(sign for sign in islice(signs, _SPEAKING, None) if sign.meaning.locates)]
+
     def ranked(self) -> list[Sign]:
-        """Return the signs, what knows the network first, limits last.
+        """Return the signs that speak, what knows the network first, limits last.
 
         Between them, of the quantity that most of them measure, what left its expected band the furthest: the nearest
         to the cause, since a burst is felt most where it is.
         """
-        measured = Counter(sign.said.quantity for sign in self.signs.values() if not sign.meaning.locates)
-        return sorted(self.signs.values(), key=lambda sign: _rank(sign, measured[sign.said.quantity]))
+        speaking = self.speaking
+        measured = Counter(sign.said.quantity for sign in speaking if not sign.meaning.locates)
+        return sorted(speaking, key=lambda sign: _rank(sign, measured[sign.said.quantity]))
 
     def tell(self, level: int, time: int) -> Detection | None:
         """Return what is to be said at `time`, or None where nothing is new; each telling is later than the last.

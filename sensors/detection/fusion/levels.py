@@ -46,10 +46,10 @@ class Levels:
         self.consequence = lru_cache(_REMEMBERED)(self._consequence)
 
     def of(self, finding: Finding, place: Spot) -> int:
-        """Return the level (1 worst to 4) of a finding whose likeliest place is `place`."""
-        confidence = confidence_of(finding.signs.values())
+        """Return the level (1 worst to 4) of a finding whose likeliest place is `place`: of the matrix, or its own."""
+        confidence = confidence_of(finding.speaking)
         matrix = by_matrix(self._limits, confidence, self.consequence(finding.rule, place.asset, place.at))
-        return min([matrix, *(sign.said.level for sign in finding.signs.values())])
+        return min(matrix, finding.level)
 
     def _consequence(self, rule: str, asset: AssetId | None, at: tuple[At, ...]) -> int:
         """Return what `rule` may lead to there: its own, one more on a main, one more near a sensitive building.
