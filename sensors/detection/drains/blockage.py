@@ -155,7 +155,7 @@ class BlockageDetector:
         found: list[Detection] = []
         for place in np.flatnonzero(waited & ((told == 0) | (worst < told))).tolist():
             level = int(worst[place])
-            if told[place] == 0 and (self._is_weather(seen, filling[place]) or self._is_flow(seen, place)):
+            if told[place] == 0 and (self._is_weather(seen, place) or self._is_flow(seen, place)):
                 continue
             evidence = self._evidence(seen, place)
             if evidence.candidates:
@@ -163,10 +163,10 @@ class BlockageDetector:
                 found.append(self._detection(seen, place, level, evidence))
         return found
 
-    def _is_weather(self, seen: _Seen, filling: bool) -> bool:
+    def _is_weather(self, seen: _Seen, place: int) -> bool:
         """Whether rain may explain a rise: measured, and its effect not known yet, or so many have risen together."""
         if self._rain.measured:
-            return not self._rain.dry and not filling and not self._response.warm.all()
+            return not self._rain.dry and not self._response.warm[place]
         risen = int(self._rise.risen.sum())
         return risen >= max(COMMON_LEAST, COMMON * int(np.isfinite(seen.level).sum()))
 
