@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dashboards.logs import configure
+from dashboards.settings import settings_of
 from twin.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ _WHOLE = 1000.0
 
 
 def evaluate(
+    ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="SET", help="ltown, batadal, gecco, pyhydroqc, bwdf or district.")],
     *,
     data: Annotated[
@@ -50,13 +54,16 @@ def evaluate(
     from sensors.evaluation.run import evaluate_seeds
     from sensors.evaluation.thresholds import state
 
+    settings = settings_of(ctx)  # logs go to standard error from here on
     runs.ready(log)
     shared = os.environ.get(_SHARED)
     options = Options(seed, train, test, None if shared is None else Path(shared))
     with TemporaryDirectory(prefix="chengmai-") as made:
         folder = _folder(name, data, options.shared, Path(made))
         result = (
-            evaluate_seeds(name, folder, options, seeds) if name == _DISTRICT else evaluate_set(name, folder, options)
+            evaluate_seeds(name, folder, options, seeds, begin=partial(configure, settings.log))
+            if name == _DISTRICT
+            else evaluate_set(name, folder, options)
         )
     if claims is not None:
         _write(claims, b"".join(msgspec.json.encode(claim) + b"\n" for claim in result.said))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -143,14 +143,22 @@ def evaluate(name: str, data: Path, options: Options) -> Result:
         )
 
 
-def evaluate_seeds(name: str, data: Path, options: Options, seeds: int, processes: int = 2) -> Result:
+def evaluate_seeds(
+    name: str,
+    data: Path,
+    options: Options,
+    seeds: int,
+    *,
+    processes: int = 2,
+    begin: Callable[[], None] | None = None,
+) -> Result:
     """Run a set over `seeds` seeds from that of `options` on, and return their common result; errors as of `evaluate`.
 
-    Its truth module says how scores add up.
+    Its truth module says how scores add up. `begin` is called in each process first: it sets up the logs there.
     """
     total = import_module(f"sensors.evaluation.truth.{name}").total
     asked = [msgspec.structs.replace(options, seed=options.seed + number) for number in range(seeds)]
-    with ProcessPoolExecutor(min(processes, seeds), multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(processes, seeds), multiprocessing.get_context("spawn"), begin) as pool:
         results = list(pool.map(partial(evaluate, name, data), asked))
     return Result(
         set=name,
