@@ -55,7 +55,7 @@ counters = Table(
     Column("value", BigInteger, nullable=False),
 )
 """Numbers that only grow: `change` (of alarms), `alarm` (ids), `registry` (its version), `trail` (its entries), `case`
-(ids), `case_event` (its numbers)."""
+(ids), `case_event` (its numbers), `told` (the change of alarms up to which people were told), `message` (to people)."""
 
 devices = Table(
     "devices",
@@ -341,6 +341,63 @@ case_links = Table(
     Column("other", Integer, ForeignKey("cases.id"), primary_key=True),
 )
 """Cases that have to do with one another, each pair in both orders."""
+
+
+notify_threads = Table(
+    "notify_threads",
+    metadata,
+    Column("route", Text, primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("since", BigInteger),
+    Column("told_at", BigInteger),
+    Column("repeats", Integer, nullable=False),
+    Column("messages", Text, nullable=False),
+    Column("wakes", BigInteger),
+    Index(
+        "threads_that_wait", "wakes", sqlite_where=text("wakes IS NOT NULL"), postgresql_where=text("wakes IS NOT NULL")
+    ),
+)
+"""What a route says of one group of alarms: `since` its oldest news not yet told, `wakes` when it has to be looked at
+again, `messages` (JSON) the ids and times of what was said."""
+
+notify_members = Table(
+    "notify_members",
+    metadata,
+    Column("route", Text, primary_key=True),
+    Column("alarm", Integer, ForeignKey("alarms.id"), primary_key=True),
+    Column("group", Text, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("asks", Boolean, nullable=False),
+    Column("over", Boolean, nullable=False),
+    Column("told", Integer),
+    Index("members_of_thread", "route", "group"),
+)
+"""The alarms of a thread as they are, and the level of each that was last told (null: not yet)."""
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("group", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("to", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("ended", BigInteger),
+    Column("error", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("deliveries_to_make", "channel", "state", "level", "due"),
+    Index("deliveries_of_thread", "route", "group", "state"),
+    Index("deliveries_by_time", "created"),
+)
+"""The outbox: one message to one recipient over one channel. `message` is its id, `body` the message (JSON), `due` when
+it is tried next, or when a sender that has it in hand is taken for dead; `ended` when it was sent or given up."""
 
 
 def connect(url: str) -> Engine:

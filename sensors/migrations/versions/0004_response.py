@@ -12,6 +12,8 @@ def upgrade() -> None:
     _case_events()
     _case_alarms()
     _append_only("case_events", "the events of cases are append-only")
+    _threads()
+    _deliveries()
 
 
 def _cases() -> None:
@@ -89,6 +91,57 @@ def _case_alarms() -> None:
         sa.Column("case", sa.Integer, sa.ForeignKey("cases.id"), primary_key=True),
         sa.Column("other", sa.Integer, sa.ForeignKey("cases.id"), primary_key=True),
     )
+
+
+def _threads() -> None:
+    op.execute("INSERT INTO counters (name, value) VALUES ('told', 0), ('message', 0)")
+    op.create_table(
+        "notify_threads",
+        sa.Column("route", sa.Text, primary_key=True),
+        sa.Column("group", sa.Text, primary_key=True),
+        sa.Column("since", sa.BigInteger),
+        sa.Column("told_at", sa.BigInteger),
+        sa.Column("repeats", sa.Integer, nullable=False),
+        sa.Column("messages", sa.Text, nullable=False),
+        sa.Column("wakes", sa.BigInteger),
+    )
+    waits = sa.text("wakes IS NOT NULL")
+    op.create_index("threads_that_wait", "notify_threads", ["wakes"], sqlite_where=waits, postgresql_where=waits)
+    op.create_table(
+        "notify_members",
+        sa.Column("route", sa.Text, primary_key=True),
+        sa.Column("alarm", sa.Integer, sa.ForeignKey("alarms.id"), primary_key=True),
+        sa.Column("group", sa.Text, nullable=False),
+        sa.Column("level", sa.Integer, nullable=False),
+        sa.Column("asks", sa.Boolean, nullable=False),
+        sa.Column("over", sa.Boolean, nullable=False),
+        sa.Column("told", sa.Integer),
+    )
+    op.create_index("members_of_thread", "notify_members", ["route", "group"])
+
+
+def _deliveries() -> None:
+    op.create_table(
+        "deliveries",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("message", sa.Text, nullable=False),
+        sa.Column("route", sa.Text, nullable=False),
+        sa.Column("group", sa.Text, nullable=False),
+        sa.Column("channel", sa.Text, nullable=False),
+        sa.Column("to", sa.Text, nullable=False),
+        sa.Column("purpose", sa.Text, nullable=False),
+        sa.Column("level", sa.Integer, nullable=False),
+        sa.Column("created", sa.BigInteger, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("due", sa.BigInteger, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("ended", sa.BigInteger),
+        sa.Column("error", sa.Text, nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+    )
+    op.create_index("deliveries_to_make", "deliveries", ["channel", "state", "level", "due"])
+    op.create_index("deliveries_of_thread", "deliveries", ["route", "group", "state"])
+    op.create_index("deliveries_by_time", "deliveries", ["created"])
 
 
 def _append_only(table: str, what: str) -> None:
