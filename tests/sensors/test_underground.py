@@ -119,6 +119,14 @@ def test_blockage_that_is_cleared_ends_and_its_wave_is_no_blockage(street: Stree
     assert [(each.subject.rpartition(":")[2], each.active) for each in said] == [("M1", True), ("M1", False)]
 
 
+def test_manhole_that_runs_empty_later_than_the_pool_that_it_was_part_of_is_not_blocked(street: Street):
+    devices = levels(["M0", "M1", "M2"])
+    pool, later = raised("M1", by=0.4, begin=10, end=90), raised("M0", by=0.25, begin=50, end=110)
+    both: Shown = lambda minute, name: pool(minute, name) + later(minute, name) - usual(minute)  # noqa: E731  # two of a kind
+    said = feed(BlockageDetector.build(street.scope(devices)), devices, {"level": both}, live=150)
+    assert begun(said) == ["M1"]
+
+
 def test_rise_in_rain_whose_effect_is_not_known_yet_is_no_blockage(street: Street):
     devices = [*levels(), device(20, "rain_intensity", "M0")]
     rain: Shown = lambda minute, _: 20e-3 / 3600 * (minute >= 0)  # noqa: E731  # one line

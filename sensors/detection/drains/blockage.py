@@ -177,16 +177,21 @@ class BlockageDetector:
     def _goes_on_below(self, seen: _Seen, place: int) -> bool:
         """Whether the next measured place below has risen as well, so that this one stands in its pool or its flow.
 
-        Not where that place was known to be blocked before, and its pool does not come up to here; nor for the wet well
-        of a pumping station, which fills and empties all day, unless it stands above this place.
+        So it did where that one falls again: its pool is running off. Not where that one was known to be blocked
+        before, and its pool does not come up to here; nor for the wet well of a pumping station, which fills and
+        empties all day, unless it stands above this place.
         """
-        below = self._sewer.below(place).below
-        if below < 0 or not self._rise.risen[below]:
+        below, rise = self._sewer.below(place).below, self._rise
+        if below < 0:
             return False
-        if seen.surface[below] >= self._invert_m[place]:
+        if self._manhole[below] and rise.peak[below] > 0 and rise.falls[below]:
             return True
-        since = self._rise.since
-        blocked = self._rise.told[below] > 0 and since[place] - since[below] >= AFTER_MS
+        if not rise.risen[below]:
+            return False
+        smoothed_m = self._invert_m[below] + seen.expected[below] + rise.value[below]  # not at once where it falls
+        if max(seen.surface[below], smoothed_m) >= self._invert_m[place]:
+            return True
+        blocked = rise.told[below] > 0 and rise.since[place] - rise.since[below] >= AFTER_MS
         return bool(self._manhole[below] and not blocked)
 
     def _comes_from_above(self, seen: _Seen, place: int) -> bool:
