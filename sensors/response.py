@@ -1,7 +1,8 @@
 """How a city responds to alarms: one TOML file, every number with its source, checked before it is used.
 
-Departments, deadlines and escalation of cases, what may be attached to them, and the response plans (预案). Levels are
-named as in `sensors.limits`; durations stand in the file in the unit that their names say.
+Departments, deadlines and escalation of cases, what may be attached to them, the response plans (预案); shifts, desks,
+and the targets that the alarm system is measured against. Levels are named as in
+`sensors.limits`; durations stand in the file in the unit that their names say.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from sensors.figures.shift import Position, ShiftRow, check_shifts
+from sensors.figures.targets import Targets, check_targets
 from sensors.people import Role
 from twin.asset import System
 from twin.errors import SettingsError
@@ -122,6 +125,9 @@ class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
     relief: Relief
     attachments: AttachmentRules
     plan: tuple[Plan, ...]
+    shift: tuple[ShiftRow, ...]
+    position: tuple[Position, ...]
+    targets: Targets
 
     @cached_property
     def deadlines(self) -> Mapping[str, Deadline]:
@@ -160,6 +166,10 @@ def _read(text: str, where: str) -> Response:
         raise SettingsError(what, where=f"{where}: {place.strip('`$.') or 'top'}") from None
     _check_cases(read, where)
     _check_plans(read.plan, where)
+    once((each.id for each in read.shift), f"{where}: shift")
+    once((each.id for each in read.position), f"{where}: position")
+    check_shifts(read.shift, read.position, where)
+    check_targets(read.targets, where)
     return read
 
 
