@@ -94,7 +94,7 @@ class Sewer:
         drop = np.nan_to_num(self.invert[int(self._measured[place])] - self.invert[list(reach.tops[:kept])])
         weight = np.maximum(length, 1.0) * np.exp(-np.maximum(drop, 0.0) / crown_m)
         weight /= weight.sum()
-        seen = np.convolve(weight, np.ones(3), "same") if kept > 1 else weight
+        seen = np.convolve(weight, np.ones(3))[1:-1]  # "same" would make three of two
         seen /= seen.sum()
         along = np.cumsum(length) - length / 2
         order = np.lexsort((along, -np.round(seen, 9)))[:_MOST]
