@@ -22,7 +22,8 @@ def changes(**own):
     kept = {
         "gain": 15.0,
         "model_error": 0.2,
-        "shadow": 0.0,
+        "misfit": 0.3,
+        "alone": 1.0,
         "draws": 0,
         "floor": np.full(READINGS, 0.003),
         "least": 0.01,
@@ -30,6 +31,7 @@ def changes(**own):
         "near_m": 150.0,
         "beside": 20.0,
         "confirmed": 1,
+        "settled": 3,
         "confidence": 0.6,
         "patience": 4,
         "warm_up": 10,

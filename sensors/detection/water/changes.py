@@ -41,12 +41,15 @@ MOST_KNOWN = 32
 """Leaks known at a time; beyond, the one that was found first is forgotten."""
 _CLIP = 3.0
 _MEMORY = 200
-_GROWN, _ENDED = 3.0, 10.0
-"""Gain that must be passed for a known leak that changes, and for something that was never known to have ended."""
+_MOST_DRAWS = 2.0
+"""A leak is no larger than so many times all that is drawn, itself included: along straight signatures a large one
+looks larger than it is."""
+_GROWN = 3.0
+"""Gain that must be passed for a known leak that changes."""
+_ENDED = 2 / 3
+"""Share of the gain for a new leak that must be passed for something that was never known to have ended."""
 _GONE = 0.4
 """A known leak of which less than this share is left was repaired."""
-_MISFIT = 0.3
-"""Share of the evidence that may stay unexplained, beside one for each reading."""
 _ROUNDS = 3
 """Changes looked for after one block, at most."""
 _LEAST_BEFORE = 2
@@ -67,17 +70,19 @@ class What(StrEnum):
 class Criteria:
     """When a change counts; see `sensors/limits.toml`, tables ``number.leak`` and ``number.burst``.
 
-    `gain` of log likelihood that a new leak must bring; `model_error` as a share of a change, `shadow` as one of what
-    the known leaks have shown; `floor` (n,) of each reading, of which the last `draws` are what whole parts draw;
-    `least` flow of a leak, m³/s, and the `most` that each place can let out, (p,); `near_m` within which two leaks are
-    one, and `beside` the further gain that a second one there needs; `confirmed` blocks in which a new leak must show;
-    `confidence` (of lying within `near_m`) that it waits for, `patience` blocks at most; `warm_up` blocks before
-    anything counts.
+    `gain` of log likelihood that a new leak must bring; `model_error` as a share of a change; `misfit`: share of the
+    evidence that may stay unexplained, beside one for each reading; `floor` (n,) of each reading, of which the last
+    `draws` are what whole parts draw; `least` flow of a leak, m³/s, and the `most` that each place can let out, (p,). A
+    leak that takes the share `alone` of all that is drawn makes any other a guess: until it is over only that one is
+    followed, and then begins a new state of things. Two leaks within `near_m` are one, unless the second brings the
+    further gain `beside`. A new leak must show in `confirmed` blocks and have `settled` blocks before it, and waits for
+    the `confidence` to lie within `near_m`, `patience` blocks at most. Nothing counts in the first `warm_up` blocks.
     """
 
     gain: float
     model_error: float
-    shadow: float
+    misfit: float
+    alone: float
     floor: Vector
     draws: int
     least: float
@@ -85,6 +90,7 @@ class Criteria:
     near_m: float
     beside: float
     confirmed: int
+    settled: int
     confidence: float
     patience: int
     warm_up: int
@@ -224,11 +230,11 @@ class Changes:
         waits = False
         for window in windows:
             best = window.best
-            if best.left > max(len(noise), _MISFIT * best.all):
+            if best.left > max(len(noise), self._test.misfit * best.all):
                 continue
             if best.what is not What.NEW:
                 return self._changed(window)
-            if best.size < self._test.least:
+            if best.size < self._test.least or self._held < self._test.settled:
                 continue
             change = self._new(window)
             sure = change.confidence >= self._test.confidence or self._waiting >= self._test.patience
@@ -256,20 +262,26 @@ class Changes:
             weight = max(at - first, 0) / (since - first) if at <= since else (at - since) / length - 1
             floor = floor + weight**2 * doubt
         error = self._test.model_error**2 * shift**2
-        for leak in self._known:
-            floor = floor + (self._test.shadow * leak.shown) ** 2
         cov = noise * np.sqrt(np.outer(share, share)) + np.diag(floor)
         if _strangeness(shift, cov, used) < _GROWN:
             return None
         inverse = _inverse(cov + np.diag(error), used)
-        best, chances = self._explain(shift, inverse, self._most(now))
+        best, chances = self._explain(shift, inverse, self._most())
         return _Window(since, shift, error, inverse, chances, best)
 
-    def _most(self, now: Vector) -> Vector:
-        """Return how large a leak can be at each place: what the pipe lets out, and no more than its part draws."""
-        draws = self._test.draws
-        part = self._signatures[:, len(now) - draws :]
-        return np.where(part.any(axis=1), np.minimum(self._test.most, part @ now[len(now) - draws :]), self._test.most)
+    def _most(self) -> Vector:
+        """Return how large a new leak can be at each place: what the pipe lets out, and not far more than is drawn."""
+        if not self._test.draws:
+            return self._test.most
+        drawn = 0.0 if any(map(self._overwhelms, self._known)) else self._draw()
+        return np.minimum(self._test.most, _MOST_DRAWS * drawn)
+
+    def _overwhelms(self, leak: _Known) -> bool:
+        return 0 < self._test.alone * self._draw() <= leak.flow
+
+    def _draw(self) -> float:
+        """Return what all parts draw in the newest block."""
+        return float(self._raw[len(self._raw) - self._test.draws :].sum())
 
     def _explain(self, shift: Vector, inverse: NDArray[np.float64], most: Vector) -> tuple[_Explained, Vector]:
         """Return the best explanation of a shift, and how likely each place is as that of a new leak (log, (p,))."""
@@ -285,7 +297,7 @@ class Changes:
             chances[self._distance(leak.place) <= self._test.near_m] -= self._test.beside
         ended = np.where((size[:places] < 0) & (-size[:places] <= most), gain[:places], 0.0)
         rows = [(What.NEW, int(chances.argmax()), float(chances.max()) - self._test.gain)]
-        rows.append((What.OVER, int(ended.argmax()), float(ended.max()) - _ENDED))
+        rows.append((What.OVER, int(ended.argmax()), float(ended.max()) - _ENDED * self._test.gain))
         if self._known:
             rows.append((What.CHANGED, places + int(gain[places:].argmax()), float(gain[places:].max()) - _GROWN))
         what, row, worth = max(rows, key=lambda each: each[2])
@@ -326,10 +338,13 @@ class Changes:
             if leak is None or far[leak.place] > self._test.near_m:
                 return Change(What.CHANGED, best.row, best.size, best.gain, 0.0, (), window.shift)
             left = 1 + best.size / leak.flow
+        overwhelms = self._overwhelms(leak)
         leak.flow, leak.shown = leak.flow * left, leak.shown + moved
         over = left < _GONE
         if over:
             self._known.remove(leak)
+            if overwhelms:
+                self._held, self._doubts = KEPT - window.since, []
         what = What.OVER if over else What.CHANGED
         return Change(what, leak.place, leak.flow, best.gain, 0.0, (), window.shift)
 

@@ -253,7 +253,8 @@ def _criteria(network: Residuals, most_m3s: Vector, layer: str, limits: Limits) 
     return Criteria(
         gain=limits.number(layer, "gain"),
         model_error=limits.number(layer, "model_error"),
-        shadow=limits.number(layer, "shadow"),
+        misfit=limits.number(layer, "misfit"),
+        alone=limits.number(layer, "alone"),
         floor=np.concatenate((pressures, draws)),
         draws=len(draws),
         least=limits.number(layer, "least"),
@@ -261,6 +262,7 @@ def _criteria(network: Residuals, most_m3s: Vector, layer: str, limits: Limits) 
         near_m=limits.number(layer, "near"),
         beside=limits.number(layer, "beside"),
         confirmed=round(limits.number(layer, "confirmed")),
+        settled=round(limits.number(layer, "settled")),
         confidence=limits.number(layer, "confidence"),
         patience=round(limits.number(layer, "patience")),
         warm_up=round(limits.number(layer, "warm_up")),
