@@ -38,6 +38,8 @@ MOST, NEAR_M = 10, 300.0
 """Candidates that are named at most, and how far from the lowest place they may lie, along the pipes."""
 
 _RULE = "line_pressure"
+_LEVEL = 2
+"""Orange: a main that loses pressure lets gas out, or leaves its customers without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +122,13 @@ class LinePressureDetector:
             elif told is None and step.live and lost[index] and not any(lost[each] for each in section.fed_by):
                 share_lost = np.nan_to_num(self._drop.value[section.places] / usual[section.places])
                 place = int(section.places[int(np.argmax(share_lost))])
-                self._drop.tell(place, self._level)
+                self._drop.tell(place, _LEVEL)
                 found.append(self._detection(step.time, section, place, seen, self._evidence(section, place, seen)))
         standing = [place for section in self._sections if (place := self._lowest_told(section)) is not None]
         spoilt = np.isin(np.arange(len(need)), standing)
         self._profile.drop(spoilt)
         self._profile.learn(step.time, pressure, fresh & ~self._drop.risen)
         return found
-
-    @property
-    def _level(self) -> int:
-        """Orange: a main that loses pressure lets gas out, or leaves its customers without."""
-        return 2
 
     def _is_lost(self, section: _Section, waited: NDArray[np.bool_]) -> bool:
         """Whether a place of a section has dropped for long enough, and as many of the others as it takes."""
@@ -189,7 +186,7 @@ class LinePressureDetector:
             _RULE,
             DetectionKind.LINE_PRESSURE,
             active=evidence is not None,
-            level=self._level,
+            level=_LEVEL,
             time=time,
             value=pressure if known else None,
             expected=(usual - 2 * sigma, usual + 2 * sigma) if known else None,
