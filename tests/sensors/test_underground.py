@@ -11,6 +11,7 @@ from sensors.detection.day_profile import DayProfile
 from sensors.detection.drains.blockage import BlockageDetector
 from sensors.detection.drains.illicit import IllicitDischargeDetector
 from sensors.detection.drains.infiltration import InfiltrationDetector
+from sensors.detection.drains.sewer import Sewer
 from sensors.detection.gas.leak import GasLeakDetector
 from sensors.detection.gas.line_pressure import LinePressureDetector
 from sensors.device import Device
@@ -97,6 +98,15 @@ def test_blockage_between_two_measured_manholes_is_looked_for_up_to_the_lower_on
     assert {each.asset for each in found.evidence.candidates} == {link("D-M0"), link("D-M1"), link("D-M2")}
     assert sum(each.weight for each in found.evidence.candidates) == pytest.approx(1.0)
     assert found.evidence.candidates[0].asset == link("D-M1")  # where a crew sees most of what is likely
+
+
+@pytest.mark.parametrize("drains", range(1, 6))
+def test_however_many_drains_lie_below_each_has_its_weight(drains: int, street: Street):
+    tops = np.array([street.graph.node_index(node(name)) for name in ("M0", f"M{drains}")], np.int32)
+    found = Sewer(street.graph, street.city, tops).behind(0, surface_m=1.0, crown_m=0.3, normal=[1])
+    assert {each.asset for each in found} == {link(f"D-M{number}") for number in range(drains)}
+    assert sum(each.weight for each in found) == pytest.approx(1.0)
+    assert [each.weight for each in found] == sorted((each.weight for each in found), reverse=True)
 
 
 def test_pool_that_reaches_a_side_branch_puts_the_blockage_below_its_mouth(street: Street):
