@@ -281,6 +281,32 @@ def test_flood_is_one_finding_of_bounded_evidence_that_ends_with_its_last_sign()
     assert fusion.standing == set()
 
 
+def test_one_more_in_a_flood_is_told_only_where_it_is_worse_or_knows_the_network() -> None:
+    devices = [device(f"W{n:03d}", 10.0 * n) for n in range(130)]
+    fusion = Fusion(Scope(devices, LIMITS))
+    falls = [
+        replace(said("W1", "seasonal", n), subject=Subject(f"point:{d.id}/pressure")) for n, d in enumerate(devices)
+    ]
+    fusion.update(falls[:128])
+    assert fusion.update([falls[128]]) == []
+    assert [each.level for each in fusion.update([replace(falls[129], level=1)])] == [1]
+    (located,) = fusion.update([leak("W003", 1000, seer="W003")])
+    assert located.evidence.candidates == (Candidate(AssetId("net:node:W003"), 0.6, 0.0),)
+
+
+def test_who_was_not_heard_in_a_flood_is_heard_when_another_goes() -> None:
+    devices = [device(f"W{n:03d}", 10.0 * n) for n in range(65)]
+    fusion = Fusion(Scope(devices, LIMITS))
+    falls = [
+        replace(said("W1", "seasonal", n), value=2.4 - n / 50, subject=Subject(f"point:{d.id}/pressure"))
+        for n, d in enumerate(devices)
+    ]
+    before = fusion.update(falls)[-1].evidence.members
+    (told,) = fusion.update([replace(falls[0], active=False, time=1000)])
+    assert before[0] == (falls[63].subject, "seasonal")
+    assert told.evidence.members[0] == (falls[64].subject, "seasonal")
+
+
 def test_damaged_state_is_refused(fusion: Fusion) -> None:
     with pytest.raises(InputError, match="E_FORMAT"):
         fusion.load(b"nonsense", ())

@@ -173,23 +173,25 @@ class Fusion:
         finding = self._of.pop(key, None)
         if finding is None:
             return []
-        over = finding.signs.pop(key)
+        over = finding.lose(key)
         if not over.meaning.damns or any(sign.meaning.damns for sign in finding.signs.values()):
             return self._tell(finding, time)
         again = [sign for sign in finding.signs.values() if sign.meaning.family is not Family.DEVICE]
         for sign in again:  # its device is believed again
-            del finding.signs[sign.key], self._of[sign.key]
+            del self._of[finding.lose(sign.key).key]
         return [*self._tell(finding, time), *(each for sign in again for each in self._begun(sign.said, time))]
 
     def _tell(self, finding: Finding, time: int) -> list[Detection]:
         """Return what is new about a finding."""
         if finding.stands:
+            if not finding.news:
+                return []
             lead = finding.ranked()[0]
             best = lead.said.evidence.candidates[:1]
             place = self._places.at(best[0].asset, lead.spot) if best else lead.spot
             told = finding.tell(self._levels.of(finding, place), time)
             return [] if told is None else [told]
-        left, finding.signs = finding.signs, {}
+        left = {key: finding.lose(key) for key in list(finding.signs)}
         for key in left:
             del self._of[key]
         self._loose |= {key: sign for key, sign in left.items() if sign.meaning.quiet}
@@ -219,16 +221,12 @@ class Fusion:
         if meaning.family is not finding.family:
             return math.inf
         piped = meaning.family in _PIPED
-        own = apart_m(sign.spot, finding.home, piped=piped)
-        others = [(each, apart_m(sign.spot, each.spot, piped=piped)) for each in finding.speaking]
-        late = time - max(finding.opened, finding.sudden) > self._together_ms
-        if meaning.sudden and late and min([own, *(distance for _, distance in others)]) > 0:
+        nearest = finding.spots.apart_m(sign.spot, piped=piped)
+        rivals = [each for each in finding.speaking if each.meaning.locates and each.said.kind is sign.said.kind]
+        if meaning.locates and any(apart_m(sign.spot, each.spot, piped=piped) > self._apart_m for each in rivals):
             return math.inf
-        for each, distance in others:
-            rival = meaning.locates and each.meaning.locates and each.said.kind is sign.said.kind
-            if rival and distance > self._apart_m:
-                return math.inf
-        return min([own, *(distance for _, distance in others)])
+        late = time - max(finding.opened, finding.sudden) > self._together_ms
+        return math.inf if meaning.sudden and late and nearest > 0 else nearest
 
     def _opened(self, sign: Sign, time: int) -> Finding:
         """Return the finding that a sign begins; the one of that name where there is one."""
@@ -246,8 +244,7 @@ class Fusion:
         if finding.ended is not None:
             finding.ended, finding.opened = None, sign.said.time
             finding.level, finding.confidence = MILDEST, 0.0
-        finding.signs[sign.key] = sign
-        finding.level = min(finding.level, sign.said.level)
+        finding.hear(sign)
         self._of[sign.key] = finding
         if sign.meaning.sudden:
             finding.sudden = max(finding.sudden, sign.said.time)
@@ -269,7 +266,7 @@ class Fusion:
             signs = [self._sign(sign.said) for sign in other.signs.values()]
             signs = [each for each in signs if self._distance_m(each, finding, time) <= self._reach_m[finding.family]]
             for sign in signs:
-                del other.signs[sign.key]
+                other.lose(sign.key)
                 self._take(finding, sign)
             if signs and other.ended is None:
                 told += self._tell(other, time)
@@ -281,7 +278,7 @@ class Fusion:
         for finding in list(self._findings.values()):
             doubtful = [] if finding is fault else [sign for sign in finding.signs.values() if _of_series(sign, device)]
             for sign in doubtful:
-                del finding.signs[sign.key]
+                finding.lose(sign.key)
                 self._take(fault, sign)
             if doubtful:
                 told += self._tell(finding, time)

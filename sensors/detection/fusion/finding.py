@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from sensors.detection import Candidate, Detection, DetectionKind, Evidence, Fact, Key, Subject
-from sensors.detection.fusion.places import Spot
+from sensors.detection.fusion.places import Spot, Spots
 from sensors.detection.fusion.sign import Family, Sign
 from twin.asset import AssetId
 
@@ -50,6 +50,9 @@ class Finding:
     confidence: float = 0.0
     signs: dict[Key, Sign] = field(default_factory=dict[Key, Sign])
     told: Detection | None = None
+    _speaking: list[Sign] | None = None
+    _spots: Spots | None = None
+    _news: bool = True
 
     @property
     def key(self) -> Key:
@@ -62,6 +65,11 @@ class Finding:
         return any(sign.meaning.begins for sign in self.signs.values())
 
     @property
+    def news(self) -> bool:
+        """Whether anything that is told may have changed since it was told."""
+        return self._news
+
+    @property
     def damns(self) -> bool:
         """Whether a device is at fault so that nothing it measures can be believed."""
         return any(sign.meaning.damns for sign in self.signs.values())
@@ -72,8 +80,37 @@ class Finding:
 
         In a flood a thousand more say the same, and each of them would have to be held against all the others.
         """
-        signs = self.signs.values()
-        return [*islice(signs, _SPEAKING), *(sign for sign in islice(signs, _SPEAKING, None) if sign.meaning.locates)]
+        if self._speaking is None:
+            signs = self.signs.values()
+            rest = islice(signs, _SPEAKING, None)
+            self._speaking = [*islice(signs, _SPEAKING), *(sign for sign in rest if sign.meaning.locates)]
+        return self._speaking
+
+    @property
+    def spots(self) -> Spots:
+        """Where it began, and where the signs that speak are."""
+        if self._spots is None:
+            self._spots = Spots((self.home, *(sign.spot for sign in self.speaking)))
+        return self._spots
+
+    def hear(self, sign: Sign) -> None:
+        """Take in a sign, or what it says now. One more in a flood is no news, unless it knows the network or is worse.
+
+        Its level counts whether it speaks or not.
+        """
+        crowded = sign.key not in self.signs and len(self.signs) >= _SPEAKING
+        self.signs[sign.key] = sign
+        if not crowded or sign.meaning.locates:
+            self._speaking, self._spots, self._news = None, None, True
+        if sign.said.level < self.level:
+            self.level, self._news = sign.said.level, True
+
+    def lose(self, key: Key) -> Sign:
+        """Let go of a sign, and return it."""
+        lost = self.signs.pop(key)
+        if self._speaking is None or lost in self._speaking:
+            self._speaking, self._spots, self._news = None, None, True
+        return lost
 
     def ranked(self) -> list[Sign]:
         """Return the signs that speak, what knows the network first, limits last.
@@ -90,6 +127,7 @@ class Finding:
 
         `level` is what the matrix and its signs make of it now.
         """
+        self._news = False
         self.level = min(self.level, level)
         ranked = self.ranked()
         self.confidence = max(self.confidence, confidence_of(ranked))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
 
 _MOST_PLACES = 200
 """Of one zone: its pipes may be thousands, and a few hundred of them say where it is."""
+
+_NO_PART = -1
+"""The part of what is in no network that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Places:
     def _of_device(self, device: Device) -> tuple[At, ...]:
         found = self._of_asset(device.asset) if device.asset else ()
         if not found and device.easting is not None and device.northing is not None:
-            return (At(device.easting, device.northing, -1),)
+            return (At(device.easting, device.northing, _NO_PART),)
         return found
 
     def _of_asset(self, asset: AssetId) -> tuple[At, ...]:
@@ -119,26 +121,45 @@ class Places:
         return "" if link < 0 else SYSTEMS[int(graph.system[link])].value
 
 
-def apart_m(one: Spot, other: Spot, *, piped: bool) -> float:
-    """Return how far two spots are from one another, metres; infinite where nothing joins them, or one is nowhere.
+class Spots:
+    """Several spots, among which the one that is nearest to another is found at once."""
 
-    `piped` wants open pipes between them. The same asset or device is no distance away, known or not.
+    def __init__(self, spots: Iterable[Spot]) -> None:
+        spots = tuple(spots)
+        self._known = {name for spot in spots for name in _names(spot)}
+        at = [(place.easting, place.northing, place.part) for spot in spots for place in spot.at]
+        self._easting, self._northing, self._part = np.array(at, np.float64).reshape(-1, 3).T
+
+    def apart_m(self, spot: Spot, *, piped: bool) -> float:
+        """Return how far a spot is from the nearest of these, metres; infinite where nothing joins them, or nowhere.
+
+        `piped` wants open pipes between them. The same asset or device is no distance away, known or not.
+        """
+        if not self._known.isdisjoint(_names(spot)):
+            return 0.0
+        return min((self._nearest_m(place, piped=piped) for place in spot.at), default=math.inf)
+
+    def _nearest_m(self, place: At, *, piped: bool) -> float:
+        away = np.hypot(self._easting - place.easting, self._northing - place.northing)
+        if piped and place.part != _NO_PART:
+            away = away[(self._part == place.part) | (self._part == _NO_PART)]
+        return float(away.min(initial=math.inf))
+
+
+def apart_m(one: Spot, other: Spot, *, piped: bool) -> float:
+    """Return how far two spots are from one another, as `Spots` says.
 
     >>> here, there = Spot(Subject("a"), at=(At(0.0, 0.0, 1),)), Spot(Subject("b"), at=(At(30.0, 40.0, 2),))
     >>> apart_m(here, there, piped=False), apart_m(here, there, piped=True)
     (50.0, inf)
     """
-    if one.subject == other.subject or (one.asset and one.asset == other.asset):
-        return 0.0
-    if one.device and one.device == other.device:
-        return 0.0
-    return min((_apart(a, b, piped=piped) for a, b in product(one.at, other.at)), default=math.inf)
+    return Spots((other,)).apart_m(one, piped=piped)
 
 
-def _apart(one: At, other: At, *, piped: bool) -> float:
-    if piped and one.part != other.part and -1 not in {one.part, other.part}:
-        return math.inf
-    return math.hypot(one.easting - other.easting, one.northing - other.northing)
+def _names(spot: Spot) -> list[tuple[str, str]]:
+    """Return what a spot is known by: its subject, and its asset and device where it has them."""
+    names = [("subject", str(spot.subject)), ("asset", str(spot.asset or "")), ("device", spot.device)]
+    return [(kind, name) for kind, name in names if name]
 
 
 def _parts(network: Network) -> NDArray[np.int32]:
@@ -163,4 +184,4 @@ def _first_system(devices: Iterable[Device]) -> str:
     return next((device.system.value for device in devices), "")
 
 
-__all__ = ["At", "Places", "Spot", "apart_m"]
+__all__ = ["At", "Places", "Spot", "Spots", "apart_m"]
