@@ -16,6 +16,7 @@ _SHORTEST = timedelta(hours=2)
 """Shorter than this a shift is a slip of the pen; also, no clock change (at most an hour) turns two of them round."""
 
 _DAY = timedelta(days=1)
+_EPOCH = date(1970, 1, 1)
 
 
 class ShiftRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,12 +124,19 @@ class Rota:
         return any(row.id == shift_id for row in self.rows)
 
     def _days(self, day: str, now: datetime) -> tuple[date, date]:
-        """Return the days that are looked through: that of `day`, or those until `now`."""
+        """Return the first and last day that are looked through: that of `day`, or those until `now`."""
         today = now.astimezone(self.zone).date()
+        if not day:
+            return today - _DAY, today
         try:
-            return (date.fromisoformat(day),) * 2 if day else (today - _DAY, today)
+            named = date.fromisoformat(day)
         except ValueError:
-            raise InputError("is no day", where=f"shift of {day!r}", expected="a day such as 2026-11-22") from None
+            named = date.min
+        if not _EPOCH <= named <= today:
+            raise InputError(
+                "is no day with shifts", where=f"shift of {day!r}", expected=f"a day from {_EPOCH} to {today}"
+            )
+        return named, named
 
     def _of_days(self, first: date, last: date) -> list[Shift]:
         """Return the shifts that begin on the local days `first` to `last`, oldest first."""

@@ -64,11 +64,11 @@ def check_targets(targets: Targets, where: str) -> None:
             )
         if not 0 <= number.value < math.inf:
             raise SettingsError(f"is {number.value}", where=f"{where}: targets.{name}", expected="0 or more")
-    if not targets.flood_until.si <= targets.flood_over.si:
+    if not 1 <= targets.flood_until.si <= targets.flood_over.si:
         raise SettingsError(
-            "a flood would end above where it begins",
+            f"is {targets.flood_until.value}",
             where=f"{where}: targets.flood_until",
-            expected="flood_over or less",
+            expected="1 or more, and flood_over or less",
         )
     if targets.chattering.si < 2:
         raise SettingsError(

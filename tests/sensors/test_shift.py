@@ -65,7 +65,9 @@ def test_shifts_are_named_as_people_name_them():
     }
 
 
-@pytest.mark.parametrize("name", ["noon", "2026-13-01/day", "2026-11-22/evening", "/", "2026-11-22/"])
+@pytest.mark.parametrize(
+    "name", ["noon", "2026-13-01/day", "9999-12-31/day", "0001-01-01/night", "2026-11-22/evening", "/", "2026-11-22/"]
+)
 def test_shift_that_is_none_or_has_not_begun_is_refused(name):
     with pytest.raises(InputError, match="shift"):
         ROTA.named(name, datetime(2026, 11, 22, 9, 30, tzinfo=SHANGHAI))
