@@ -15,12 +15,13 @@ from functools import cached_property
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
 from sensors.figures.shift import Position, ShiftRow, check_shifts
 from sensors.figures.targets import Targets, check_targets
+from sensors.notify.routing import Notify, check_notify
 from sensors.people import Role
 from twin.asset import System
 from twin.errors import SettingsError
@@ -128,6 +129,7 @@ class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
     shift: tuple[ShiftRow, ...]
     position: tuple[Position, ...]
     targets: Targets
+    notify: Notify
 
     @cached_property
     def deadlines(self) -> Mapping[str, Deadline]:
@@ -170,6 +172,9 @@ def _read(text: str, where: str) -> Response:
     once((each.id for each in read.position), f"{where}: position")
     check_shifts(read.shift, read.position, where)
     check_targets(read.targets, where)
+    once((each.name for each in read.notify.channel), f"{where}: notify.channel")
+    once((each.name for each in read.notify.route), f"{where}: notify.route")
+    check_notify(read.notify, [each.id for each in read.shift], where)
     return read
 
 
@@ -187,20 +192,24 @@ def _text(path: Path) -> str:
 def _check_cases(read: Response, where: str) -> None:
     once((each.id for each in read.department), f"{where}: department")
     once((each.step for each in read.deadline), f"{where}: deadline")
-    for step in ("reported", "opened", "dispatched", "in_hand", "done", "verified"):
+    for step in get_args(DeadlineStep):
         if step not in read.deadlines:
             raise SettingsError("is missing", where=f"{where}: deadline {step}", expected="a deadline for each step")
     for each in read.deadline:
         place = f"{where}: deadline {each.step}"
         minutes = (each.red_min, each.orange_min, each.yellow_min, each.blue_min)
         for level, value in zip(("red", "orange", "yellow", "blue"), minutes, strict=True):
-            positive(value, f"{place}: {level}_min")
+            if not 1 <= value < math.inf:
+                raise SettingsError(f"is {value}", where=f"{place}: {level}_min", expected="at least a minute")
         if any(worse > milder for worse, milder in pairwise(minutes)):
             raise SettingsError(f"is {minutes}", where=place, expected="a worse level to have no longer than a milder")
     if not read.escalation.roles:
         raise SettingsError("names nobody", where=f"{where}: escalation.roles", expected="at least one role")
     once((role.value for role in read.escalation.roles), f"{where}: escalation.roles")
-    positive(read.escalation.again_share, f"{where}: escalation.again_share")
+    if not 0.1 <= read.escalation.again_share < math.inf:
+        raise SettingsError(
+            f"is {read.escalation.again_share}", where=f"{where}: escalation.again_share", expected="at least 0.1"
+        )
     positive(read.relief.extension_h, f"{where}: relief.extension_h")
     positive(read.relief.suspension_d, f"{where}: relief.suspension_d")
     positive(read.attachments.most_mb, f"{where}: attachments.most_mb")

@@ -84,15 +84,25 @@ class AuditTrail:
         `detail` is anything that JSON holds, and never a secret. An anchor that cannot be written is logged and
         costs nothing but its proof: the next entry that reaches it covers this one too.
         """
-        said = msgspec.json.encode(detail or {}, order="sorted").decode()
         with writing(self.engine) as connection:
-            number = advance(connection, "trail")  # takes the lock: writers queue here
-            previous = _digest_of(connection, number - 1)
-            at = to_ms(self.clock.now())
-            digest = digest_of(number, at, by, action, subject, said, previous)
-            entry = Entry(number, from_ms(at), by, action, subject, said, previous, digest)
-            connection.execute(insert(trail).values(**_row(entry)))
-        self._anchor(entry)
+            entry = self.enter(connection, by, action, subject, detail)
+        self.publish(entry)
+        return entry
+
+    def enter(
+        self, connection: Connection, by: str, action: str, subject: str, detail: Mapping[str, object] | None = None
+    ) -> Entry:
+        """Append one entry in the write transaction of `connection`, so that it stands or falls with what it tells of.
+
+        Whoever commits the transaction hands the entry to `publish` then.
+        """
+        said = msgspec.json.encode(detail or {}, order="sorted").decode()
+        number = advance(connection, "trail")  # takes the lock: writers queue here
+        previous = _digest_of(connection, number - 1)
+        at = to_ms(self.clock.now())
+        digest = digest_of(number, at, by, action, subject, said, previous)
+        entry = Entry(number, from_ms(at), by, action, subject, said, previous, digest)
+        connection.execute(insert(trail).values(**_row(entry)))
         return entry
 
     def list(self, *, subject: str = "", action: str = "", after: int = 0, limit: int = 100) -> list[Entry]:
@@ -129,7 +139,8 @@ class AuditTrail:
             faults.append(f"no anchor at {self.anchor}: a rewritten trail would not show")
         return Verification(number, previous if number else "", newest, faults[:MAX_FAULTS])
 
-    def _anchor(self, entry: Entry) -> None:
+    def publish(self, entry: Entry) -> None:
+        """Write the head that a committed `entry` is into the anchor; logged where that fails, never raised."""
         line = f"{entry.number} {entry.digest} {entry.at.isoformat()}\n".encode("ascii")
         try:
             file = os.open(self.anchor, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
