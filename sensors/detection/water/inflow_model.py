@@ -83,6 +83,11 @@ EVENTS = 8
 deviation of that, score, and size."""
 
 
+_INNER = {"cache": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""How to compile what only compiled code calls: a way in from Python, for a whole `Memory`, takes as long as the rest.
+"""
+
+
 class Memory(NamedTuple):
     """All that the model of n zones knows; the first axis is that of the zones."""
 
@@ -186,7 +191,7 @@ def advance(
     return count
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _base(memory: Any, z: int, kind: int, slot: int) -> float:  # pragma: no cover  # compiled
     for each in (kind, ALL_DAYS):
         if memory.visits[z, each, slot] > 0:
@@ -194,7 +199,7 @@ def _base(memory: Any, z: int, kind: int, slot: int) -> float:  # pragma: no cov
     return np.nan
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _days_before(deviation: Any, hour: int, into: Any) -> None:  # pragma: no cover  # compiled
     """Write the regressors of the forecast: deviations from the profile that are a day old and older, 0 if missing."""
     for k, lag in enumerate((24, 48, 72, 168)):
@@ -205,7 +210,7 @@ def _days_before(deviation: Any, hour: int, into: Any) -> None:  # pragma: no co
     into[6] = _mean(deviation, hour, 24, 1, 168)
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _mean(deviation: Any, hour: int, first: int, stride: int, count: int) -> float:  # pragma: no cover  # compiled
     total, there = 0.0, 0
     for k in range(count):
@@ -216,7 +221,7 @@ def _mean(deviation: Any, hour: int, first: int, stride: int, count: int) -> flo
     return total / there if there else 0.0
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _carried(bursts: Any) -> float:  # pragma: no cover  # compiled
     total = 0.0
     for k in range(BURSTS):
@@ -225,7 +230,7 @@ def _carried(bursts: Any) -> float:  # pragma: no cover  # compiled
     return total
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _measuring(bursts: Any, hour: int) -> bool:  # pragma: no cover  # compiled
     newest = 0
     for k in range(BURSTS):
@@ -233,7 +238,7 @@ def _measuring(bursts: Any, hour: int) -> bool:  # pragma: no cover  # compiled
     return newest > 0 and hour - newest < MEASURED
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _residual(memory: Any, z: int, when: Any, away: float, least: float) -> None:  # pragma: no cover  # compiled
     """Note the residual of this hour, in m³/s and in standard deviations of the hours around it."""
     hour, slot = when
@@ -248,22 +253,35 @@ def _residual(memory: Any, z: int, when: Any, away: float, least: float) -> None
     memory.normal[z, at] = min(max(away * unit, -CLIP), CLIP)
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _beside(memory: Any, companions: Any, z: int, hour: int, into: Any) -> None:  # pragma: no cover  # compiled
     """Write the regressors of the innovation: the zone's own last hours, and its companions' this hour and the last."""
     for k in range(OWN):
         past = memory.normal[z, (hour - 1 - k) % RECENT]
         into[k] = 0.0 if np.isnan(past) else past
     for lag in range(2):
-        seen = np.full(COMPANIONS, np.nan)
+        seen, count = np.empty(COMPANIONS), 0
         for k in range(COMPANIONS):
-            if companions[z, k] >= 0:
-                seen[k] = memory.normal[companions[z, k], (hour - lag) % RECENT]
-        middle = np.nanmedian(seen)
-        into[OWN + lag] = 0.0 if np.isnan(middle) else middle
+            past = memory.normal[companions[z, k], (hour - lag) % RECENT] if companions[z, k] >= 0 else np.nan
+            if not np.isnan(past):
+                seen[count] = past
+                count += 1
+        into[OWN + lag] = _median(seen, count)
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
+def _median(values: Any, count: int) -> float:  # pragma: no cover  # compiled
+    """Sort the first `count` values, a dozen at most, and return their median; 0 of none."""
+    for i in range(1, count):
+        value, k = values[i], i
+        while k > 0 and values[k - 1] > value:
+            values[k] = values[k - 1]
+            k -= 1
+        values[k] = value
+    return 0.5 * (values[(count - 1) // 2] + values[count // 2]) if count else 0.0
+
+
+@numba.njit(**_INNER)
 def _innovation(memory: Any, z: int, hour: int, beside: Any) -> float:  # pragma: no cover  # compiled
     """Note the innovation of this hour; return it before it is brought to variance 1."""
     at = hour % RECENT
@@ -277,7 +295,7 @@ def _innovation(memory: Any, z: int, hour: int, beside: Any) -> float:  # pragma
     return left
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _signature(memory: Any, z: int, hour: int, first: int) -> float:  # pragma: no cover  # compiled
     """Return what a loss of 1 m³/s since the hour `first` does to the innovation of `hour`."""
     at = hour % RECENT
@@ -289,7 +307,7 @@ def _signature(memory: Any, z: int, hour: int, first: int) -> float:  # pragma: 
     return found
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _unclipped(memory: Any, z: int, hour: int) -> float:  # pragma: no cover  # compiled
     """Return the innovation of `hour` from its own past alone, however large: half of a large burst may be over."""
     at = hour % RECENT
@@ -301,7 +319,7 @@ def _unclipped(memory: Any, z: int, hour: int) -> float:  # pragma: no cover  # 
     return found
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _ratio(memory: Any, z: int, hour: int, length: int) -> float:  # pragma: no cover  # compiled
     """Return the likelihood ratio of a loss since `length` hours, in standard deviations; 0 for none."""
     first = hour - length + 1
@@ -316,7 +334,7 @@ def _ratio(memory: Any, z: int, hour: int, length: int) -> float:  # pragma: no 
     return along / np.sqrt(energy) if seen >= LEAST_HOURS and energy > 0.0 else 0.0
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _score(memory: Any, z: int, hour: int) -> float:  # pragma: no cover  # compiled
     best = 0.0
     for k in range(len(WINDOWS)):
@@ -324,7 +342,7 @@ def _score(memory: Any, z: int, hour: int) -> float:  # pragma: no cover  # comp
     return best
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _likeliest(memory: Any, z: int, hour: int) -> int:  # pragma: no cover  # compiled
     """Return how many hours ago a loss most likely began."""
     best, longest = -1.0, LEAST_HOURS
@@ -335,7 +353,7 @@ def _likeliest(memory: Any, z: int, hour: int) -> int:  # pragma: no cover  # co
     return longest
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _follow(memory: Any, z: int, when: Any, flows: Any, limits: Any, noted: Any) -> int:  # pragma: no cover  # compiled
     """Follow the bursts of one zone through an hour: measure, end and begin them; note each change."""
     hour, live = when
@@ -376,7 +394,7 @@ def _follow(memory: Any, z: int, when: Any, flows: Any, limits: Any, noted: Any)
     return count
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _begin(memory: Any, z: int, hour: int, burst: Any, length: int) -> None:  # pragma: no cover  # compiled
     """Begin a burst `length` hours ago, of the weighted mean of the residuals since."""
     total, weight = 0.0, 0.0
@@ -390,7 +408,7 @@ def _begin(memory: Any, z: int, hour: int, burst: Any, length: int) -> None:  # 
     burst.over, burst.over_since = 0.0, hour
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _measure(memory: Any, z: int, hour: int, burst: Any) -> None:  # pragma: no cover  # compiled
     """Take the residual that is left in this hour into the burst's size."""
     away, unit = memory.residual[z, hour % RECENT], memory.unit[z, hour % RECENT]
@@ -398,7 +416,7 @@ def _measure(memory: Any, z: int, hour: int, burst: Any) -> None:  # pragma: no 
     burst.size += away * unit * unit / burst.weight
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _test_end(memory: Any, z: int, hour: int, burst: Any) -> None:  # pragma: no cover  # compiled
     """Sum the log likelihood ratio of `the burst is over` against `it stands`, from zero up."""
     drop = burst.size * _signature(memory, z, hour, 0)
@@ -411,16 +429,19 @@ def _test_end(memory: Any, z: int, hour: int, burst: Any) -> None:  # pragma: no
     burst.over = max(0.0, burst.over - drop * left - 0.5 * drop * drop)
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _end(memory: Any, z: int, hour: int, burst: Any, normal: bool) -> None:  # pragma: no cover  # compiled
     """Put back what the burst had taken off: since it was over, or, where it is `normal` now, into all profiles."""
     if normal:
-        memory.profile[z] += burst.size * (memory.visits[z] > 0)
+        for kind in range(ALL_DAYS + 1):
+            for slot in range(SLOTS):
+                if memory.visits[z, kind, slot] > 0:
+                    memory.profile[z, kind, slot] += burst.size
     else:
         _shift(memory, z, hour, burst.over_since, burst.size)
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _shift(memory: Any, z: int, hour: int, first: int, flow: float) -> None:  # pragma: no cover  # compiled
     """Change the past since `first` by `flow`, as if it had been so; what was judged is not judged again."""
     for each in range(max(first, hour - RING + 1), hour):
@@ -432,7 +453,7 @@ def _shift(memory: Any, z: int, hour: int, first: int, flow: float) -> None:  # 
     memory.innovation[z] = np.nan
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _learn(memory: Any, z: int, when: Any, flows: Any, scored: Any) -> None:  # pragma: no cover  # compiled
     slot, kind = when
     flow, base, expected = flows
@@ -461,25 +482,27 @@ def _learn(memory: Any, z: int, when: Any, flows: Any, scored: Any) -> None:  # 
         memory.profile[z, each, slot] += (flow - memory.profile[z, each, slot]) / memory.visits[z, each, slot]
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _least_squares(
     weights: Any, spread: Any, regressors: Any, miss: float, prior: float
 ) -> None:  # pragma: no cover  # compiled
     """Take in one observation; forgets only as far as the prior, so that quiet years do not make the weights loose."""
     gain = spread @ regressors
     scale = FORGET + regressors @ gain
-    weights += gain * (miss / scale)
     size = len(weights)
     widest = 0.0
     for i in range(size):
+        weights[i] += gain[i] * (miss / scale)
         for j in range(size):
             spread[i, j] -= gain[i] * gain[j] / scale
         widest = max(widest, spread[i, i])
     if widest < FORGET * prior:
-        spread /= FORGET
+        for i in range(size):
+            for j in range(size):
+                spread[i, j] /= FORGET
 
 
-@numba.njit(cache=True)
+@numba.njit(**_INNER)
 def _note(events: Any, count: int, change: Any) -> int:  # pragma: no cover  # compiled
     event = events[count]
     event[0], event[1], event[2], event[3] = change[0], change[1], change[2], change[3]
