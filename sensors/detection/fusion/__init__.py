@@ -41,6 +41,12 @@ _UNEXPLAINED = frozenset({Family.OTHER, Family.INTEGRITY})
 _NEVER = -(2**62)
 
 
+class _SavedSign(msgspec.Struct):
+    said: Detection
+    alone: bool
+    """Whether it was taken for what it is where it finds nothing to join."""
+
+
 class _SavedFinding(msgspec.Struct):
     subject: Subject
     rule: str
@@ -53,7 +59,7 @@ class _SavedFinding(msgspec.Struct):
     level: int
     confidence: float
     told: Detection | None
-    signs: list[Detection]
+    signs: list[_SavedSign]
 
 
 class _State(msgspec.Struct):
@@ -126,9 +132,8 @@ class Fusion:
         self._alarms = (set(saved.alarms) & stands) | (stands - self._of.keys() - self._loose.keys())
 
     def _restored(self, saved: _SavedFinding, standing: Collection[Key]) -> Finding:
-        signs = [self._sign(said) for said in saved.signs if (said.subject, said.rule) in standing]
-        if saved.family in _UNEXPLAINED:
-            signs = [sign.alone() or sign for sign in signs]
+        kept = [(self._sign(each.said), each.alone) for each in saved.signs]
+        signs = [(alone and sign.alone()) or sign for sign, alone in kept if sign.key in standing]
         return Finding(
             saved.subject,
             saved.rule,
@@ -309,7 +314,7 @@ def _saved(finding: Finding) -> _SavedFinding:
         finding.level,
         finding.confidence,
         finding.told,
-        [sign.said for sign in finding.signs.values()],
+        [_SavedSign(sign.said, sign.meaning.alone) for sign in finding.signs.values()],
     )
 
 

@@ -34,7 +34,7 @@ class Meaning:
     fault grows or is mended (a tank that empties, pressure that comes back); readings that contradict one another,
     which a fault explains. Without one to join, the latter are what `otherwise` says; nothing, where it `passes` by
     itself. `locates` says that it was found by a layer that knows the network, `sudden` that it came within minutes.
-    `damns` says that nothing its device measures can be believed.
+    `damns` says that nothing its device measures can be believed. `alone` is True for what was some other's `otherwise`.
     """
 
     family: Family
@@ -45,6 +45,7 @@ class Meaning:
     damns: bool = False
     otherwise: Meaning | None = None
     passes: bool = False
+    alone: bool = False
 
     @property
     def quiet(self) -> bool:
@@ -67,8 +68,10 @@ class Sign:
 
     def alone(self) -> Sign | None:
         """Return what it is where it finds nothing to join; None: nothing, but for its own alarm."""
-        meaning = self.meaning if self.meaning.begins else self.meaning.otherwise
-        return None if meaning is None else replace(self, meaning=meaning)
+        if self.meaning.begins:
+            return self
+        meaning = self.meaning.otherwise
+        return None if meaning is None else replace(self, meaning=replace(meaning, alone=True))
 
 
 _NETWORK: Mapping[DetectionKind, Meaning] = {
