@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from sensors.alarm import Alarm
-from sensors.detection import NO_EVIDENCE, DetectionKind, Fact
+from sensors.detection import NO_EVIDENCE, DetectionKind, Evidence, Fact
 from sensors.ingest_alarm import said_en, said_zh
 from sensors.quantity import CATALOGUE, from_si, usual_unit
 from sensors.wording import (
@@ -165,7 +165,7 @@ def _why(alarm: Alarm, language: Language) -> list[str]:
     zh, evidence = language == "zh", alarm.evidence
     clauses: list[str] = []
     if evidence.basis:
-        clauses.append(f"{'依据' if zh else 'judged by'}{'' if zh else ' '}{word(BASES, evidence.basis, language)}")
+        clauses.append(_basis(evidence, language))
     facts = [fact for fact in evidence.facts if fact.name != "usual" or alarm.expected is None]
     clauses += [_fact(alarm, fact, language) for fact in facts[:_TOLD]]
     devices = len({point.partition(":")[2].partition("/")[0] for point in evidence.points})
@@ -181,8 +181,18 @@ def _why(alarm: Alarm, language: Language) -> list[str]:
     return clauses
 
 
+def _basis(evidence: Evidence, language: Language) -> str:
+    """Return what the expectation of the strongest sign rests on, and how many others say the same."""
+    basis, others = word(BASES, evidence.basis, language), len(evidence.members) - 1
+    if language == "zh":
+        return f"依据{basis}" + (f"，另有 {others} 项迹象" if others > 0 else "")
+    plural = "s" if others > 1 else ""
+    return f"judged by {basis}" + (f" and {others} other sign{plural}" if others > 0 else "")
+
+
 def _fact(alarm: Alarm, fact: Fact, language: Language) -> str:
-    return f"{word(FACTS, fact.name, language)}{_number(fact.value, fact.quantity, alarm.place.system)}"
+    name, number = word(FACTS, fact.name, language), _number(fact.value, fact.quantity, alarm.place.system)
+    return name.replace("{}", number.strip()) if "{}" in name else f"{name}{number}"
 
 
 def _odds(weight: float, distance_m: float | None, language: Language) -> str:

@@ -94,7 +94,6 @@ BASES: Mapping[str, tuple[str, str]] = {
     "balance": ("分区水量平衡", "the balance of the zone"),
     "rain": ("降雨校正", "the rain that fell"),
     "calibration": ("校准记录", "its calibration"),
-    "fusion": ("多项迹象综合", "several signs together"),
 }
 """The baselines of `sensors.detection.Evidence.basis`."""
 
@@ -108,14 +107,15 @@ FACTS: Mapping[str, tuple[str, str]] = {
     "rise": ("升高", "risen by"),
     "fall": ("下降", "fallen by"),
     "residual": ("残差", "residual"),
-    "hours": ("历时（小时）", "hours"),
-    "minutes": ("历时（分钟）", "minutes"),
-    "neighbours": ("同时异常的相邻测点", "neighbours that agree"),
-    "rain_mm": ("近两日降雨余量（毫米）", "rain of the last days not run off, mm"),
-    "area": ("汇水面积（平方米）", "draining area, m2"),
-    "interval": ("上报周期（秒）", "reporting interval, s"),
+    "hours": ("历时 {} 小时", "for {} h"),
+    "minutes": ("历时 {} 分钟", "for {} min"),
+    "neighbours": ("{} 个相邻测点同时异常", "neighbours that agree: {}"),
+    "rain_mm": ("近两日降雨余量 {} mm", "{} mm of the last days' rain not run off"),
+    "area": ("汇水面积 {} m2", "draining area {} m2"),
+    "interval": ("上报周期 {} s", "reporting interval {} s"),
 }
-"""The names of facts (`sensors.detection.Fact`); another name is told as it is."""
+"""The names of facts (`sensors.detection.Fact`), with {} where the number stands if not behind; another name is told as
+it is."""
 
 
 def word(words: Mapping[str, tuple[str, str]], name: str, language: Language) -> str:

@@ -25,7 +25,7 @@ FINDING = Detection(
     level=3,
     time=to_ms(SystemClock().now()),
     evidence=Evidence(
-        "fusion",
+        "model",
         0.8,
         (Candidate(AssetId("water.inp:link:P-7"), 0.6, 12.4), Candidate(AssetId("water.inp:link:P-8"), 0.3)),
         members=((Subject("asset:water.inp:link:P-7"), "leak"), (Subject("point:WP-1/pressure"), "pressure_low")),

@@ -170,6 +170,19 @@ def test_candidates_of_the_network_are_the_findings(fusion: Fusion) -> None:
     assert told[-1].evidence.facts == (Fact("loss", 0.01, "flow"),)
 
 
+def test_finding_names_first_who_measured_what_it_says(fusion: Fusion) -> None:
+    """A flow may have been strange before the level that a blockage is told by."""
+    level = replace(said("D1", "drain_level_high", low=False), expected=None)
+    flow = replace(
+        said("D2", "rate_of_change", 1), subject=Subject("point:D2/flow"), quantity="flow", evidence=Evidence("recent")
+    )
+    seen = Evidence("neighbours", 0.9, (Candidate(AssetId("net:node:D1"), 0.9),), points=(level.subject,))
+    blocked = replace(flow, subject=Subject("asset:net:node:D1"), rule="blockage", kind=DetectionKind.BLOCKAGE)
+    told = fusion.update([level, flow, replace(blocked, time=2, quantity="level", evidence=seen)])[-1]
+    assert (told.rule, told.quantity, told.evidence.basis) == ("drain_flow", "level", "neighbours")
+    assert told.evidence.points == (level.subject, Subject("point:D2/flow"))
+
+
 def test_pressure_that_comes_back_is_the_end_of_the_burst_and_no_finding(fusion: Fusion) -> None:
     fusion.update([said("W1", "rate_of_change")])
     fusion.update([said("W2", "rate_of_change", 90 * MINUTE, low=False)])
@@ -319,6 +332,15 @@ def test_what_stands_and_fusion_never_saw_ends_as_it_is(fusion: Fusion) -> None:
     over = said("W1", "seasonal", MINUTE, active=False)
     assert fusion.update([over]) == [over]
     assert fusion.standing == set()
+
+
+def test_what_a_faulty_device_measured_means_the_same_after_a_restart() -> None:
+    """A low level in a drain is nobody's sign until it stands alone; then the device's fault took it in."""
+    before, after = Fusion(Scope(DEVICES, LIMITS)), Fusion(Scope(DEVICES, LIMITS))
+    before.update([said("D1", "seasonal"), faulty("D1", 1)])
+    after.load(before.save(), {(said("D1", "seasonal").subject, "seasonal"), (faulty("D1", 1).subject, "flat_line")})
+    more = said("D1", "rate_of_change", 2, low=False)
+    assert after.update([more]) == before.update([more])
 
 
 NAMES = st.sampled_from([str(each.id) for each in DEVICES])

@@ -79,7 +79,7 @@ def test_finding_says_what_was_seen_and_expected_and_why_how_sure_and_where_to_l
 def test_finding_supposes_the_gravest_cause_of_its_members(seen, clock):
     members = ((Subject("point:DL-1/level"), "seasonal"), (Subject("asset:MH-1"), "blockage"))
     found = replace(
-        seen(0), rule="drain_high", kind=DetectionKind.FINDING, evidence=Evidence("fusion", 0.9, members=members)
+        seen(0), rule="drain_high", kind=DetectionKind.FINDING, evidence=Evidence("profile", 0.9, members=members)
     )
     assert "很可能是管道堵塞" in sentence(alarm(found, clock), "zh")
 
@@ -92,12 +92,20 @@ def test_faulty_device_is_said_with_what_its_readings_show(seen, clock):
         rule="device_fault",
         kind=DetectionKind.FINDING,
         value=None,
-        evidence=Evidence("fusion", 0.9, members=((device, "flat_line"), (device, "battery"))),
+        evidence=Evidence("recent", 0.9, members=((device, "flat_line"), (device, "battery"))),
     )
     assert sentence(alarm(found, clock), "en") == (
-        "WP-1 (J1): the device is at fault: values stand still, low battery; judged by several signs together;"
-        " confidence 90 %."
+        "WP-1 (J1): the device is at fault: values stand still, low battery; judged by its own last readings and 1"
+        " other sign; confidence 90 %."
     )
+
+
+def test_facts_are_said_as_people_say_them(seen, clock):
+    evidence = Evidence("recent", 0.9, facts=(Fact("minutes", 8.0), Fact("rain", 0.01, "length"), Fact("odd_one", 3.0)))
+    found = alarm(replace(seen(0), rule="gas_leak", kind=DetectionKind.FINDING, evidence=evidence), clock)
+    assert "历时 8 分钟；" in sentence(found, "zh")
+    assert "for 8 min;" in sentence(found, "en")
+    assert "odd one 3;" in sentence(found, "en")
 
 
 @pytest.mark.parametrize("test", Test)

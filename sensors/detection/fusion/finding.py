@@ -206,17 +206,15 @@ def _departure(said: Detection) -> float:
 
 def _evidence(ranked: Sequence[Sign], confidence: float) -> Evidence:
     said = [sign.said for sign in ranked]
-    seers = sorted(
-        ranked, key=lambda sign: sign.meaning.locates
-    )  # those that measured it, then what others say of them
+    # whose readings the value is one of, then what else was measured, then what others say of them
+    seers = sorted(ranked, key=lambda sign: (sign.meaning.locates, sign.said.quantity != said[0].quantity))
     points = [point for sign in seers for point in (sign.said.subject, *sign.said.evidence.points) if _is_point(point)]
     facts: dict[str, Fact] = {}
     for each in said:
         for fact in each.evidence.facts:
             facts.setdefault(fact.name, fact)
-    alone = len(ranked) == 1
     return Evidence(
-        basis=said[0].evidence.basis if alone else "fusion",
+        basis=said[0].evidence.basis,
         confidence=confidence,
         candidates=_candidates(said),
         facts=tuple(facts.values())[:_MOST_FACTS],
