@@ -85,9 +85,9 @@ class Evidence:
     """Why a detection was made, for a person who has to believe it.
 
     `basis` names the baseline that the expectation comes from (limit, profile, recent, model, neighbours, balance,
-    rain, calibration); a finding's is that of its strongest sign. `confidence` is 0 to 1, by the detector's stated rule. `candidates` are the likeliest
-    causes, best first. `members` are the conditions that were fused into this one; `points` the subjects whose
-    readings speak, strongest first.
+    rain, calibration); a finding's is that of its strongest sign. `confidence` is 0 to 1, by the detector's stated
+    rule. `candidates` are the likeliest causes, best first. `members` are the conditions that were fused into this
+    one; `points` the subjects whose readings speak, strongest first.
     """
 
     basis: str = ""

@@ -34,7 +34,7 @@ class Meaning:
     fault grows or is mended (a tank that empties, pressure that comes back); readings that contradict one another,
     which a fault explains. Without one to join, the latter are what `otherwise` says; nothing, where it `passes` by
     itself. `locates` says that it was found by a layer that knows the network, `sudden` that it came within minutes.
-    `damns` says that nothing its device measures can be believed. `alone` is True for what was some other's `otherwise`.
+    `damns` says that nothing its device measures can be believed. `alone` is True for what was another's `otherwise`.
     """
 
     family: Family
