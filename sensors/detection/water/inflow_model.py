@@ -18,11 +18,14 @@ one is found beside it, and the end is found by a CUSUM (Page, 1954) of its own 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 SLOTS = 24
 ALL_DAYS = 7
@@ -83,9 +86,10 @@ EVENTS = 8
 deviation of that, score, and size."""
 
 
-_INNER = {"cache": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-"""How to compile what only compiled code calls: a way in from Python, for a whole `Memory`, takes as long as the rest.
-"""
+def _inner(function: _Function) -> _Function:
+    """Compile what only compiled code calls: a way in from Python, for a whole `Memory`, takes as long as the rest."""
+    without: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return cast("_Function", numba.njit(cache=True, **without)(function))
 
 
 class Memory(NamedTuple):
@@ -191,7 +195,7 @@ def advance(
     return count
 
 
-@numba.njit(**_INNER)
+@_inner
 def _base(memory: Any, z: int, kind: int, slot: int) -> float:  # pragma: no cover  # compiled
     for each in (kind, ALL_DAYS):
         if memory.visits[z, each, slot] > 0:
@@ -199,7 +203,7 @@ def _base(memory: Any, z: int, kind: int, slot: int) -> float:  # pragma: no cov
     return np.nan
 
 
-@numba.njit(**_INNER)
+@_inner
 def _days_before(deviation: Any, hour: int, into: Any) -> None:  # pragma: no cover  # compiled
     """Write the regressors of the forecast: deviations from the profile that are a day old and older, 0 if missing."""
     for k, lag in enumerate((24, 48, 72, 168)):
@@ -210,7 +214,7 @@ def _days_before(deviation: Any, hour: int, into: Any) -> None:  # pragma: no co
     into[6] = _mean(deviation, hour, 24, 1, 168)
 
 
-@numba.njit(**_INNER)
+@_inner
 def _mean(deviation: Any, hour: int, first: int, stride: int, count: int) -> float:  # pragma: no cover  # compiled
     total, there = 0.0, 0
     for k in range(count):
@@ -221,7 +225,7 @@ def _mean(deviation: Any, hour: int, first: int, stride: int, count: int) -> flo
     return total / there if there else 0.0
 
 
-@numba.njit(**_INNER)
+@_inner
 def _carried(bursts: Any) -> float:  # pragma: no cover  # compiled
     total = 0.0
     for k in range(BURSTS):
@@ -230,7 +234,7 @@ def _carried(bursts: Any) -> float:  # pragma: no cover  # compiled
     return total
 
 
-@numba.njit(**_INNER)
+@_inner
 def _measuring(bursts: Any, hour: int) -> bool:  # pragma: no cover  # compiled
     newest = 0
     for k in range(BURSTS):
@@ -238,7 +242,7 @@ def _measuring(bursts: Any, hour: int) -> bool:  # pragma: no cover  # compiled
     return newest > 0 and hour - newest < MEASURED
 
 
-@numba.njit(**_INNER)
+@_inner
 def _residual(memory: Any, z: int, when: Any, away: float, least: float) -> None:  # pragma: no cover  # compiled
     """Note the residual of this hour, in m³/s and in standard deviations of the hours around it."""
     hour, slot = when
@@ -253,7 +257,7 @@ def _residual(memory: Any, z: int, when: Any, away: float, least: float) -> None
     memory.normal[z, at] = min(max(away * unit, -CLIP), CLIP)
 
 
-@numba.njit(**_INNER)
+@_inner
 def _beside(memory: Any, companions: Any, z: int, hour: int, into: Any) -> None:  # pragma: no cover  # compiled
     """Write the regressors of the innovation: the zone's own last hours, and its companions' this hour and the last."""
     for k in range(OWN):
@@ -269,7 +273,7 @@ def _beside(memory: Any, companions: Any, z: int, hour: int, into: Any) -> None:
         into[OWN + lag] = _median(seen, count)
 
 
-@numba.njit(**_INNER)
+@_inner
 def _median(values: Any, count: int) -> float:  # pragma: no cover  # compiled
     """Sort the first `count` values, a dozen at most, and return their median; 0 of none."""
     for i in range(1, count):
@@ -281,7 +285,7 @@ def _median(values: Any, count: int) -> float:  # pragma: no cover  # compiled
     return 0.5 * (values[(count - 1) // 2] + values[count // 2]) if count else 0.0
 
 
-@numba.njit(**_INNER)
+@_inner
 def _innovation(memory: Any, z: int, hour: int, beside: Any) -> float:  # pragma: no cover  # compiled
     """Note the innovation of this hour; return it before it is brought to variance 1."""
     at = hour % RECENT
@@ -295,7 +299,7 @@ def _innovation(memory: Any, z: int, hour: int, beside: Any) -> float:  # pragma
     return left
 
 
-@numba.njit(**_INNER)
+@_inner
 def _signature(memory: Any, z: int, hour: int, first: int) -> float:  # pragma: no cover  # compiled
     """Return what a loss of 1 m³/s since the hour `first` does to the innovation of `hour`."""
     at = hour % RECENT
@@ -307,7 +311,7 @@ def _signature(memory: Any, z: int, hour: int, first: int) -> float:  # pragma: 
     return found
 
 
-@numba.njit(**_INNER)
+@_inner
 def _unclipped(memory: Any, z: int, hour: int) -> float:  # pragma: no cover  # compiled
     """Return the innovation of `hour` from its own past alone, however large: half of a large burst may be over."""
     at = hour % RECENT
@@ -319,7 +323,7 @@ def _unclipped(memory: Any, z: int, hour: int) -> float:  # pragma: no cover  # 
     return found
 
 
-@numba.njit(**_INNER)
+@_inner
 def _ratio(memory: Any, z: int, hour: int, length: int) -> float:  # pragma: no cover  # compiled
     """Return the likelihood ratio of a loss since `length` hours, in standard deviations; 0 for none."""
     first = hour - length + 1
@@ -334,7 +338,7 @@ def _ratio(memory: Any, z: int, hour: int, length: int) -> float:  # pragma: no 
     return along / np.sqrt(energy) if seen >= LEAST_HOURS and energy > 0.0 else 0.0
 
 
-@numba.njit(**_INNER)
+@_inner
 def _score(memory: Any, z: int, hour: int) -> float:  # pragma: no cover  # compiled
     best = 0.0
     for k in range(len(WINDOWS)):
@@ -342,7 +346,7 @@ def _score(memory: Any, z: int, hour: int) -> float:  # pragma: no cover  # comp
     return best
 
 
-@numba.njit(**_INNER)
+@_inner
 def _likeliest(memory: Any, z: int, hour: int) -> int:  # pragma: no cover  # compiled
     """Return how many hours ago a loss most likely began."""
     best, longest = -1.0, LEAST_HOURS
@@ -353,7 +357,7 @@ def _likeliest(memory: Any, z: int, hour: int) -> int:  # pragma: no cover  # co
     return longest
 
 
-@numba.njit(**_INNER)
+@_inner
 def _follow(memory: Any, z: int, when: Any, flows: Any, limits: Any, noted: Any) -> int:  # pragma: no cover  # compiled
     """Follow the bursts of one zone through an hour: measure, end and begin them; note each change."""
     hour, live = when
@@ -394,7 +398,7 @@ def _follow(memory: Any, z: int, when: Any, flows: Any, limits: Any, noted: Any)
     return count
 
 
-@numba.njit(**_INNER)
+@_inner
 def _begin(memory: Any, z: int, hour: int, burst: Any, length: int) -> None:  # pragma: no cover  # compiled
     """Begin a burst `length` hours ago, of the weighted mean of the residuals since."""
     total, weight = 0.0, 0.0
@@ -408,7 +412,7 @@ def _begin(memory: Any, z: int, hour: int, burst: Any, length: int) -> None:  # 
     burst.over, burst.over_since = 0.0, hour
 
 
-@numba.njit(**_INNER)
+@_inner
 def _measure(memory: Any, z: int, hour: int, burst: Any) -> None:  # pragma: no cover  # compiled
     """Take the residual that is left in this hour into the burst's size."""
     away, unit = memory.residual[z, hour % RECENT], memory.unit[z, hour % RECENT]
@@ -416,7 +420,7 @@ def _measure(memory: Any, z: int, hour: int, burst: Any) -> None:  # pragma: no 
     burst.size += away * unit * unit / burst.weight
 
 
-@numba.njit(**_INNER)
+@_inner
 def _test_end(memory: Any, z: int, hour: int, burst: Any) -> None:  # pragma: no cover  # compiled
     """Sum the log likelihood ratio of `the burst is over` against `it stands`, from zero up."""
     drop = burst.size * _signature(memory, z, hour, 0)
@@ -429,7 +433,7 @@ def _test_end(memory: Any, z: int, hour: int, burst: Any) -> None:  # pragma: no
     burst.over = max(0.0, burst.over - drop * left - 0.5 * drop * drop)
 
 
-@numba.njit(**_INNER)
+@_inner
 def _end(memory: Any, z: int, hour: int, burst: Any, normal: bool) -> None:  # pragma: no cover  # compiled
     """Put back what the burst had taken off: since it was over, or, where it is `normal` now, into all profiles."""
     if normal:
@@ -441,7 +445,7 @@ def _end(memory: Any, z: int, hour: int, burst: Any, normal: bool) -> None:  # p
         _shift(memory, z, hour, burst.over_since, burst.size)
 
 
-@numba.njit(**_INNER)
+@_inner
 def _shift(memory: Any, z: int, hour: int, first: int, flow: float) -> None:  # pragma: no cover  # compiled
     """Change the past since `first` by `flow`, as if it had been so; what was judged is not judged again."""
     for each in range(max(first, hour - RING + 1), hour):
@@ -453,7 +457,7 @@ def _shift(memory: Any, z: int, hour: int, first: int, flow: float) -> None:  # 
     memory.innovation[z] = np.nan
 
 
-@numba.njit(**_INNER)
+@_inner
 def _learn(memory: Any, z: int, when: Any, flows: Any, scored: Any) -> None:  # pragma: no cover  # compiled
     slot, kind = when
     flow, base, expected = flows
@@ -482,7 +486,7 @@ def _learn(memory: Any, z: int, when: Any, flows: Any, scored: Any) -> None:  # 
         memory.profile[z, each, slot] += (flow - memory.profile[z, each, slot]) / memory.visits[z, each, slot]
 
 
-@numba.njit(**_INNER)
+@_inner
 def _least_squares(
     weights: Any, spread: Any, regressors: Any, miss: float, prior: float
 ) -> None:  # pragma: no cover  # compiled
@@ -502,7 +506,7 @@ def _least_squares(
                 spread[i, j] /= FORGET
 
 
-@numba.njit(**_INNER)
+@_inner
 def _note(events: Any, count: int, change: Any) -> int:  # pragma: no cover  # compiled
     event = events[count]
     event[0], event[1], event[2], event[3] = change[0], change[1], change[2], change[3]
