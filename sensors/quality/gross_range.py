@@ -19,6 +19,10 @@ from sensors.reading import Batch, Quality
 MARGIN = 0.01
 """Share of its span by which a sensor may read beyond it: noise at the ends of a range is no failure."""
 
+LARGEST = 1e15
+"""SI: what is further from zero is an error code (drivers send the largest float), whatever the span; nothing that a
+city measures comes near it, and sums of its squares would leave what baselines are kept in."""
+
 _SPAN = np.dtype([("low", "f8"), ("high", "f8"), ("above", "u1")])
 
 
@@ -48,7 +52,7 @@ class GrossRange:
         quality[~np.isfinite(value)] = Quality.MISSING
         known = np.flatnonzero((batch.series >= 0) & (batch.series < len(self._low)) & np.isfinite(value))
         series = batch.series[known]
-        below = value[known] < self._low[series]
+        below = (value[known] < self._low[series]) | (np.abs(value[known]) > LARGEST)
         above = value[known] > self._high[series]
         found = np.where(below, np.uint8(Quality.FAIL), np.where(above, self._above[series], np.uint8(Quality.GOOD)))
         quality[known] = np.maximum(quality[known], found)

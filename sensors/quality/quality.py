@@ -109,7 +109,9 @@ class Quality:
         take_over(state, state=series, device=device, **self._neighbours.state)
         gone = self._kind < 0
         series["alarm"][gone] = 0
-        series["stuck"] &= ~gone
+        series["stuck"] &= np.append(self._rules["flat"], np.False_)[
+            self._kind
+        ]  # also where nothing may stand still now
         device["standing"] = 0
         stands: set[Key] = set()
         for k, test in enumerate((*COUNTED, *LASTING)):

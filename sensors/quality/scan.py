@@ -16,6 +16,7 @@ from sensors.detection.events import note
 from sensors.detection.usual import remember
 from sensors.quality.alarms import COUNTED, RULES, judge
 from sensors.quality.flags import Test
+from sensors.quality.gross_range import LARGEST
 from sensors.quality.neighbours import drifts
 from sensors.reading import Quality as Flag
 
@@ -184,8 +185,8 @@ def _time(  # pragma: no cover  # compiled
 
 @numba.njit(cache=True)
 def _range(rule: Any, value: float, i: int, verdict: Any) -> None:  # pragma: no cover  # compiled
-    """Test 4: outside the span of the sensor, or of what operators call plausible."""
-    if value < rule.low:
+    """Test 4: outside the span of the sensor, what no sensor can mean, or outside what operators call plausible."""
+    if value < rule.low or abs(value) > LARGEST:
         _mark(verdict, i, _GROSS_RANGE, FAIL)
     elif value > rule.high:
         _mark(verdict, i, _GROSS_RANGE, rule.above)

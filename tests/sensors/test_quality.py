@@ -11,7 +11,7 @@ from sensors.detection.pipeline import Pipeline
 from sensors.detection.scope import Scope
 from sensors.device import Device, DeviceId, Point
 from sensors.limits import load
-from sensors.quality import Quality, Test
+from sensors.quality import GrossRange, Quality, Test
 from sensors.reading import Batch
 from sensors.reading import Quality as Flag
 from twin.asset import AssetId, System
@@ -65,6 +65,14 @@ def test_reading_without_a_number_is_missing_and_one_outside_the_span_fails():
     flags, tests, _ = feed(quality(), [3e5, np.nan, 2e6])
     assert flags == [Flag.GOOD, Flag.MISSING, Flag.FAIL]
     assert tests == [Test(0), Test.MISSING, Test.GROSS_RANGE]
+
+
+def test_largest_float_is_no_reading_whatever_the_span():
+    gas = quality(device("D", Point("g", "combustible_gas", "%LEL", 0, 0.0, 1.0), system=System.GAS))
+    assert feed(gas, [0.0, 1.2, 3.4e38])[0] == [Flag.GOOD, Flag.SUSPECT, Flag.FAIL]
+    assert feed(quality(device("D", Point("p", "pressure", "MPa", 0))), [-3.4e38])[0] == [Flag.FAIL]
+    store = GrossRange([device("D", Point("g", "combustible_gas", "%LEL", 0, 0.0, 1.0), system=System.GAS)])
+    assert store.check(checks.sample_batch([0], [0], [3.4e38])).quality.tolist() == [Flag.FAIL]
 
 
 def test_what_no_operator_believes_is_suspect_only():
@@ -278,6 +286,14 @@ def test_state_that_is_loaded_goes_on_and_says_what_stands():
     assert second.load(first.save()) == {("device:D", "gross_range")}
     values = [*noisy(30)]
     assert feed(second, values, start=500) == feed(first, values, start=500)
+
+
+def test_series_that_stood_still_goes_on_where_nothing_is_a_flat_line_any_more():
+    before = quality()
+    assert feed(before, [3e5] * 400, step=60.0)[2]
+    after = Quality.build(Scope([device("D", pressure())], replace(LIMITS, flat_line=())))
+    assert after.load(before.save()) == set()
+    assert feed(after, [3.1e5], start=30_000)[2] == []
 
 
 def test_retired_device_holds_nothing():
