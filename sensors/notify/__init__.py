@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -72,10 +73,17 @@ def decoded(options: Options, to: type[_Struct]) -> _Struct:
     80
     """
     try:
-        return msgspec.convert(options, to)
+        return msgspec.convert(options, to, dec_hook=_path)
     except msgspec.ValidationError as error:
         what, _, place = str(error).partition(" - at ")
         raise SettingsError(what, where=f"options {place.strip('`$.')}".strip()) from None
+
+
+def _path(kind: type, value: Any) -> Any:
+    """Return a file's name as the path that an option is."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise msgspec.ValidationError(f"Expected `{kind.__name__}`, got `{type(value).__name__}`")
 
 
 __all__ = [

@@ -82,7 +82,8 @@ class Cap:
         _add(alert, "sender", said.sender)
         _add(alert, "sent", self._time(message.at))
         _add(alert, "status", "Exercise" if message.exercise and said.status == "Actual" else said.status)
-        _add(alert, "msgType", _TYPES[message.purpose] if message.references else _FIRST[message.purpose])
+        # an Update or Cancel has to say of what (3.2.1, references)
+        _add(alert, "msgType", _TYPES.get(message.purpose, "Alert") if message.references else "Alert")
         _add(alert, "scope", "Restricted" if said.restriction else "Private")
         _add(alert, "restriction", said.restriction)
         if not said.restriction:
@@ -107,7 +108,7 @@ class Cap:
         _add(info, "urgency", "Past" if over else _URGENCIES[message.level])
         _add(info, "severity", _SEVERITIES[message.level])
         _add(info, "certainty", _certainty(message))
-        for rule in dict.fromkeys(item.rule for item in message.items):
+        for rule in dict.fromkeys(item.rule for item in message.items if item.rule):
             _pair(info, "eventCode", "chengmai:rule", rule)
         onset = min((item.onset for item in message.items), default=None)
         _add(info, "effective", self._time(message.at))
@@ -147,15 +148,7 @@ class Cap:
         return local if offset else local.removesuffix("+00:00") + "-00:00"
 
 
-_FIRST = {
-    Purpose.ALERT: "Alert",
-    Purpose.UPDATE: "Alert",
-    Purpose.REPEAT: "Alert",
-    Purpose.CLEAR: "Alert",
-    Purpose.CASE: "Alert",
-}
-"""msgType without anything to refer to: an Update or Cancel has to say of what (3.2.1, references)."""
-_TYPES = _FIRST | {Purpose.UPDATE: "Update", Purpose.REPEAT: "Update", Purpose.CLEAR: "Cancel"}
+_TYPES = {Purpose.UPDATE: "Update", Purpose.REPEAT: "Update", Purpose.CLEAR: "Cancel"}
 _CATEGORIES = {
     "gas": ("Safety", "Infra"),
     "water": ("Infra",),

@@ -66,6 +66,8 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     name: str
     channels: tuple[str, ...]
+    source: str
+    verified: bool
     to: tuple[str, ...] = ()
     level: LevelName = "blue"
     systems: tuple[System, ...] = ()

@@ -144,7 +144,8 @@ def _clear(thread: Thread, timing: Timing, opens: Opens, now: datetime, told: Ma
     if not timing.clear:
         return Turn(rest)
     worst = _worst(told.values())
-    ready = now if worst == 1 or thread.told_at is None else thread.told_at + timing.wait
+    pause = min(timing.wait, RED_EVERY) if worst == 1 else timing.wait
+    ready = now if thread.told_at is None else thread.told_at + pause
     at = max(ready, opens(worst))
     if at > now:
         return Turn(thread, wakes=at)
