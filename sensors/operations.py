@@ -148,6 +148,7 @@ transitions = Table(
     Column("value", Float),
     Column("by", Text, nullable=False),
     Column("comment", Text, nullable=False),
+    Index("transitions_by_time", "at"),
 )
 """What became of each alarm, append-only: triggers refuse every change and deletion."""
 
@@ -289,6 +290,7 @@ cases = Table(
     Column("handlers", Text, nullable=False),
     Column("verifier", Text),
     Column("asked", Text),
+    Column("asked_by", Text),
     Column("waiver", Text),
     Column("checklist", Text, nullable=False),
     Column("rating", Integer),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, Select, and_, case, func, or_, select
+from sqlalchemy import Connection, Engine, Select, case, func, select, union
 
 from sensors.alarm import Event
 from sensors.clock import to_ms
@@ -68,11 +68,14 @@ def read_history(engine: Engine, start: datetime, end: datetime) -> History:
     """
     since, until = to_ms(start - BEFORE), to_ms(end)
     # what is not open now and did not change since was normal then: nothing is to be told of it
-    touched = select(transitions.c.alarm).where(transitions.c.at >= since)
-    wanted = and_(or_(alarms.c.open, alarms.c.id.in_(touched)), alarms.c.detected < until)
+    told = union(
+        select(alarms.c.id).where(alarms.c.open), select(transitions.c.alarm).where(transitions.c.at >= since)
+    ).subquery()
+    wanted = alarms.c.detected < until
     with reading(engine) as connection:
-        rows = connection.execute(_alarms().where(wanted)).all()
-        found = _columns(connection, _changes().where(wanted, transitions.c.at < until))
+        rows = connection.execute(_alarms().join(told, told.c.id == alarms.c.id).where(wanted)).all()
+        of_them = _changes().join(told, told.c.id == alarms.c.id)
+        found = _columns(connection, of_them.where(wanted, transitions.c.at < until))
     return history(rows, found)
 
 

@@ -110,24 +110,32 @@ class Performance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Spells:
-    """Stretches of time in the order of their begin, ms; `end` is `_NEVER` of what was not over."""
+    """Stretches of time in the order of their end, ms; `end` is `_NEVER` of what was not over.
+
+    `begun` are the begins in their own order.
+    """
 
     begin: _Ints
     end: _Ints
     level: _Ints
     key: _Ints
+    begun: _Ints
 
     def standing(self, at: int) -> int:
         """Return how many had begun before `at` and were not over before it."""
-        begun = np.searchsorted(self.begin, at)
-        return int(begun - np.searchsorted(np.sort(self.end[:begun]), at))
+        return int(np.searchsorted(self.begun, at) - np.searchsorted(self.end, at))
 
-    def ended(self, start: int, end: int, level: int | None = None) -> Lengths:
-        """Return how long those took that ended from `start` to before `end`."""
-        chosen = (self.end >= start) & (self.end < end)
+    def ended(self, start: int, end: int) -> _Spells:
+        """Return those that ended from `start` to before `end`."""
+        first, last = np.searchsorted(self.end, (start, end))
+        columns = (column[first:last] for column in (self.begin, self.end, self.level, self.key))
+        return _Spells(*columns, begun=self.begun[:0])
+
+    def lengths(self, level: int | None = None) -> Lengths:
+        """Return how long they took, or those of one level."""
+        took = self.end - self.begin
         if level is not None:
-            chosen &= self.level == level
-        took = (self.end - self.begin)[chosen]
+            took = took[self.level == level]
         if not len(took):
             return Lengths(0)
         median, p90 = (timedelta(milliseconds=round(float(each))) for each in np.quantile(took, (0.5, 0.9)))
@@ -168,6 +176,7 @@ class Meter:
         worst = int(np.argmax(trailing)) if len(at) else None
         top = self._actors(key, TOP)
         chattering = self._chattering(a, b, key)
+        acknowledged, cleared = self._waits.ended(a, b), self._active.ended(a, b)
         floods = self._floods_in(a, b)
         return Performance(
             start,
@@ -178,40 +187,28 @@ class Meter:
             over_share=float(np.mean(windows > self._targets.flood_over.si)),
             peak=0 if worst is None else int(trailing[worst]),
             peak_at=None if worst is None else from_ms(int(at[worst])),
-            levels=tuple(self._of_level(level, a, b, self._level[first:last]) for level in (1, 2, 3, 4)),
+            levels=tuple(_of_level(level, self._level[first:last], acknowledged, cleared) for level in (1, 2, 3, 4)),
             standing_before=self._active.standing(a),
             standing=self._active.standing(b),
             stale=self._stale(b),
             unacknowledged=self._waits.standing(b),
             chattering=tuple(self._actor(each, key) for each in chattering),
-            fleeting=self._fleeting(a, b, chattering),
+            fleeting=self._fleeting(cleared, chattering),
             top=top,
             top_share=sum(each.share for each in top),
             floods=floods,
             flood_share=sum((flood.end - flood.start).total_seconds() for flood in floods) * 1000 / (b - a),
-            acknowledge=self._waits.ended(a, b),
-            clear=self._active.ended(a, b),
-        )
-
-    def _of_level(self, level: int, start: int, end: int, levels: _Ints) -> LevelFigures:
-        announced = int(np.count_nonzero(levels == level))
-        return LevelFigures(
-            level,
-            announced,
-            announced / len(levels) if len(levels) else 0.0,
-            self._waits.ended(start, end, level),
-            self._active.ended(start, end, level),
+            acknowledge=acknowledged.lengths(),
+            clear=cleared.lengths(),
         )
 
     def _stale(self, at: int) -> int:
         since = at - round(self._targets.stale.si * 1000)
-        return int(np.count_nonzero((self._active.begin < since) & (self._active.end >= at)))
+        return int(np.count_nonzero(self._active.begin[np.searchsorted(self._active.end, at) :] < since))
 
-    def _fleeting(self, start: int, end: int, chattering: _Ints) -> int:
-        spells = self._active
-        chosen = (spells.end >= start) & (spells.end < end)
-        chosen &= spells.end - spells.begin < self._targets.fleeting.si * 1000
-        return int(np.count_nonzero(~np.isin(spells.key[chosen], chattering)))
+    def _fleeting(self, cleared: _Spells, chattering: _Ints) -> int:
+        short = cleared.end - cleared.begin < self._targets.fleeting.si * 1000
+        return int(np.count_nonzero(~np.isin(cleared.key[short], chattering)))
 
     def _chattering(self, start: int, end: int, key: _Ints) -> _Ints:
         """Return the conditions that chattered, the most frequent first."""
@@ -246,6 +243,12 @@ def performance(history: History, targets: Targets, start: datetime, end: dateti
     return Meter(history, targets).over(start, end)
 
 
+def _of_level(level: int, announced: _Ints, acknowledged: _Spells, cleared: _Spells) -> LevelFigures:
+    count = int(np.count_nonzero(announced == level))
+    share = count / len(announced) if len(announced) else 0.0
+    return LevelFigures(level, count, share, acknowledged.lengths(level), cleared.lengths(level))
+
+
 def _activations(history: History, key: _Ints) -> _Spells:
     """Return the times in which conditions stood: from raised or reopened to cleared."""
     rows = np.flatnonzero(np.isin(history.change, (Change.RAISED, Change.REOPENED, Change.CLEARED)))
@@ -272,8 +275,8 @@ def _spells(history: History, key: _Ints, rows: _Ints, begins: NDArray[np.bool_]
     end[:-1] = np.where(same, history.at[rows[1:]], _NEVER)
     begin, end, chosen = history.at[rows][begins], end[begins], rows[begins]
     end = np.maximum(end, begin)  # a clock that stepped back makes nothing end before it began
-    order = np.argsort(begin, kind="stable")
-    return _Spells(begin[order], end[order], history.level[chosen][order], key[chosen][order])
+    order = np.argsort(end, kind="stable")
+    return _Spells(begin[order], end[order], history.level[chosen][order], key[chosen][order], np.sort(begin))
 
 
 def _chattered(active: _Spells, times: int) -> tuple[_Ints, _Ints]:

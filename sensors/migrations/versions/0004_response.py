@@ -12,6 +12,7 @@ def upgrade() -> None:
     _case_events()
     _case_alarms()
     _append_only("case_events", "the events of cases are append-only")
+    op.create_index("transitions_by_time", "transitions", ["at"])
     _threads()
     _deliveries()
 
@@ -46,6 +47,7 @@ def _cases() -> None:
         sa.Column("handlers", sa.Text, nullable=False),
         sa.Column("verifier", sa.Text),
         sa.Column("asked", sa.Text),
+        sa.Column("asked_by", sa.Text),
         sa.Column("waiver", sa.Text),
         sa.Column("checklist", sa.Text, nullable=False),
         sa.Column("rating", sa.Integer),
