@@ -12,7 +12,6 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, func, select
@@ -20,9 +19,10 @@ from sqlalchemy import Connection, Engine, func, select
 from sensors.cases import acts, workflow
 from sensors.cases.attachments import Attachments, File, Media, label
 from sensors.cases.book import Book, one
-from sensors.cases.case import UNFIT, Case, CaseEvent, CaseId, Event, Step
+from sensors.cases.case import UNFIT, Case, CaseEvent, CaseId, Event
 from sensors.cases.moves import Setting, happened, said, unfit, where_of
 from sensors.cases.rows import case_of, event_of
+from sensors.cases.wanted import EVERY, Wanted, conditions
 from sensors.clock import Clock, from_ms, to_ms
 from sensors.operations import case_alarms, case_events, case_links, cases, counter, reading, writing
 from sensors.people import Action, Person, demand
@@ -187,35 +187,19 @@ class CaseLog:
         with reading(self._engine) as connection:
             return _one(connection, case_id)
 
-    def list(
-        self,
-        *,
-        only_open: bool = False,
-        steps: Iterable[Step] = (),
-        department: str | None = None,
-        level: int | None = None,
-        late: datetime | None = None,
-        limit: int | None = None,
-        offset: int = 0,
-    ) -> list[Case]:
-        """Return cases, the worst level first, then the next deadline.
-
-        Wanted are those in `steps`, of `department`, of `level` or worse, and `late` at that time.
-        """
-        wanted: list[Any] = [cases.c.open] if only_open else []
-        if names := [step.value for step in steps]:
-            wanted.append(cases.c.step.in_(names))
-        if department is not None:
-            wanted.append(cases.c.department == department)
-        if level is not None:
-            wanted.append(cases.c.level <= level)
-        if late is not None:
-            wanted.extend((cases.c.suspended.is_(None), cases.c.due <= to_ms(late)))
+    def list(self, wanted: Wanted = EVERY, *, limit: int | None = None, offset: int = 0) -> list[Case]:
+        """Return the cases that are `wanted`, the worst level first, then the next deadline."""
         order = (cases.c.level, func.coalesce(cases.c.due, _NEVER), cases.c.id)
-        query = select(cases).where(*wanted).order_by(*order).offset(offset)
+        query = select(cases).where(*conditions(wanted, self._response)).order_by(*order).offset(offset)
         with reading(self._engine) as connection:
             rows = connection.execute(query if limit is None else query.limit(limit))
             return [case_of(row) for row in rows.mappings()]
+
+    def count(self, wanted: Wanted = EVERY) -> int:
+        """Return how many cases are `wanted`."""
+        query = select(func.count()).select_from(cases).where(*conditions(wanted, self._response))
+        with reading(self._engine) as connection:
+            return connection.execute(query).scalar_one()
 
     def events(self, case_id: int) -> Sequence[CaseEvent]:
         """Return what happened to one case, oldest first; UnknownError if there is none of that id."""

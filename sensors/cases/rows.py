@@ -88,6 +88,7 @@ def row_of(case: Case) -> dict[str, Any]:
         "handlers": _json(case.handlers),
         "verifier": case.verifier,
         "asked": None if case.asked is None else _json(case.asked),
+        "asked_by": None if case.asked is None else case.asked.by,
         "waiver": None if case.waiver is None else _json(case.waiver),
         "checklist": _json(case.checklist),
         "rating": case.rating,

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy.exc import DBAPIError
 
 from sensors.alarm_log import AlarmLog
@@ -14,14 +15,16 @@ from sensors.cases.attachments import Attachments
 from sensors.cases.case import Event, Relief, Step
 from sensors.cases.log import CaseLog
 from sensors.cases.plans import draft
+from sensors.cases.wanted import Wanted
 from sensors.operations import connect, metadata
 from sensors.registry import Registry
 from sensors.response import AttachmentRules
 from sensors.trail import AuditTrail
+from twin.asset import System
 from twin.errors import InputError, StaleError, UnknownError
 
 from .conftest import NOON, _device
-from .disposal import AUDITOR, CREW, DISPATCHER, ENGINEER, HOUR, OPERATOR, REPORT, RESPONSE, SECOND, WAY
+from .disposal import AUDITOR, CREW, DISPATCHER, ENGINEER, HOUR, OPERATOR, REPORT, RESPONSE, SECOND, STRANGER, WAY
 from .test_case_attachments import JPEG, PDF
 
 on_both = pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
@@ -368,7 +371,7 @@ def test_a_suspension_ends_by_itself(log, clock):
     case = log.act(case.id, acts.Ask(Relief.SUSPEND, "等料", until=NOON + 48 * HOUR), CREW, version=case.version)
     case = log.act(case.id, acts.Answer(granted=True), DISPATCHER, version=case.version)
     assert log.get(case.id) == case
-    assert log.list(late=NOON + 40 * HOUR) == []
+    assert log.list(Wanted(due_by=NOON + 40 * HOUR)) == []
     ((going, event),) = log.due(NOON + 48 * HOUR)
     assert (event.event, going.term.due, log.get(case.id)) == (Event.RESUMED, NOON + 72 * HOUR, going)
 
@@ -379,13 +382,49 @@ def test_cases_are_listed_the_worst_and_most_urgent_first(log):
         log.report(acts.Report(title=f"{level}", level=level, district="test"), OPERATOR)
     along(log, log.get(4), Step.DISPATCHED)
     assert [case.level for case in log.list()] == [1, 2, 3, 4]
-    assert [case.level for case in log.list(level=2)] == [1, 2]
     assert [case.level for case in log.list(limit=2, offset=1)] == [2, 3]
-    assert [case.level for case in log.list(steps=[Step.DISPATCHED])] == [2]
-    assert [case.level for case in log.list(department="water_company")] == [2]
-    assert [case.level for case in log.list(late=NOON + timedelta(minutes=5))] == [1]
-    log.act(2, acts.Dismiss("误报"), OPERATOR, version=1)
-    assert [case.level for case in log.list(only_open=True)] == [2, 3, 4]
+    assert log.count() == 4
+
+
+@on_both
+@pytest.mark.parametrize(
+    ("wanted", "levels"),
+    [
+        (Wanted(), [1, 2, 3]),
+        (Wanted(only_open=True), [2, 3]),
+        (Wanted(level=2), [1, 2]),
+        (Wanted(steps=[Step.DISPATCHED, Step.DISMISSED]), [1, 2]),
+        (Wanted(kind="burst_main"), [2]),
+        (Wanted(district="test"), [1, 3]),
+        (Wanted(system=System.WATER), [2]),
+        (Wanted(department="water_company"), [2]),
+        (Wanted(due_by=NOON + timedelta(minutes=30)), [3]),
+        (Wanted(due_by=NOON + timedelta(minutes=29)), []),
+        (Wanted(only_open=True, level=2, system=System.GAS), []),
+    ],
+)
+def test_those_cases_are_listed_that_are_wanted(log, wanted, levels):
+    along(log, log.report(replace(REPORT, district="east"), OPERATOR), Step.DISPATCHED)
+    log.report(acts.Report(title="3", level=3, district="test"), OPERATOR)
+    closed = log.report(acts.Report(title="1", level=1, district="test"), OPERATOR)
+    log.act(closed.id, acts.Dismiss("误报"), OPERATOR, version=1)
+    assert [case.level for case in log.list(wanted)] == levels
+    assert log.count(wanted) == len(levels)
+
+
+def test_a_case_waits_for_whose_turn_it_is(log):
+    case = along(log, log.report(REPORT, OPERATOR), Step.DISPATCHED)
+    everybody = (OPERATOR, DISPATCHER, SECOND, CREW, STRANGER, ENGINEER, AUDITOR)
+
+    def waits_for():
+        return {person.id for person in everybody if log.list(Wanted(waits_for=person))}
+
+    assert waits_for() == {"sun"}
+    case = log.act(case.id, acts.Ask(Relief.SEND_BACK, "归街道", to=Step.OPENED), DISPATCHER, version=case.version)
+    assert waits_for() == {"sun", "qian", "li"}  # not zhao, who asked
+    case = log.act(case.id, acts.Answer(granted=False, text="归你"), SECOND, version=case.version)
+    log.due(NOON + HOUR)
+    assert waits_for() == {"sun", "zhao", "qian"}
 
 
 def test_changes_are_told_from_where_one_stopped(log):
