@@ -171,6 +171,12 @@
     return [{device: alarm.device, asset: alarm.asset, point, text: alarm.text, alarm: alarm.id, at: Date.now()}, flight, alarm.device];
   }
 
+  /** Lengthen the trend by what came in, if it is still the one that was asked about. */
+  function lengthen(more, tail) {
+    const drawn = tail && more && ['device', 'point', 'after'].every((name) => tail[name] === more.of[name]);
+    return drawn ? [[{x: [more.x], y: [more.y]}, [0], more.most], more.tail] : keep(2);
+  }
+
   // --- asking what an event touches --------------------------------------------------------------------------------
 
   /** The question in force: from an action of the card, or the same with another valve stuck; none once it is closed. */
@@ -208,5 +214,5 @@
     return [true, {id: alarm.id, version: press.value.version}, alarm.text, '', ''];
   }
 
-  dash.operations = {counters, connection, alarms, columns, choose, ask, show, look, openDialog};
+  dash.operations = {counters, connection, alarms, columns, choose, lengthen, ask, show, look, openDialog};
 })();

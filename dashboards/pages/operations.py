@@ -56,6 +56,7 @@ def layout(language: Language, title: str, zone: str) -> Component:
             dcc.Store(id="selection"),
             dcc.Store(id="question"),
             dcc.Store(id="trend-tail"),
+            dcc.Store(id="trend-more"),
             dcc.Store(id="acknowledging"),
             dcc.Interval(id="trend-tick", interval=TICK_MS, disabled=True),
             dcc.Interval(id="trend-redraw", interval=TICK_MS * REDRAW_TICKS, disabled=True),

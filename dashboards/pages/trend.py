@@ -12,7 +12,7 @@ from dash.exceptions import PreventUpdate
 
 from dashboards import figures
 from dashboards.pages.operations import REDRAW_TICKS, SPANS
-from dashboards.pages.sources import Sources
+from dashboards.pages.sources import Sources, in_browser
 from dashboards.words import Language, words
 from sensors.clock import from_ms, to_ms
 from sensors.device import Device, Point
@@ -82,8 +82,7 @@ def _drawing(app: Dash, sources: Sources) -> None:
 
 def _lengthening(app: Dash, sources: Sources) -> None:
     @app.callback(
-        Output("trend", "extendData"),
-        Output("trend-tail", "data", allow_duplicate=True),
+        Output("trend-more", "data"),
         Input("trend-tick", "n_intervals"),
         State("trend-tail", "data"),
         prevent_initial_call=True,
@@ -92,7 +91,16 @@ def _lengthening(app: Dash, sources: Sources) -> None:
         if not tail or tick % REDRAW_TICKS == 0:  # at that moment it is drawn anew
             raise PreventUpdate
         device, point = _chosen(sources, tail["device"], tail["point"])
-        return await asyncio.to_thread(_extend, sources, device, point, tail)
+        return await asyncio.to_thread(_more, sources, device, point, tail)
+
+    # the browser knows which trend is drawn when the answer arrives: another may have been chosen meanwhile
+    in_browser(
+        app,
+        "lengthen",
+        [Output("trend", "extendData"), Output("trend-tail", "data", allow_duplicate=True)],
+        Input("trend-more", "data"),
+        State("trend-tail", "data"),
+    )
 
 
 def _chosen(sources: Sources, device_name: str | None, point_name: str) -> tuple[Device, Point]:
@@ -135,7 +143,8 @@ def _draw(
     return figure, {"height": "100%"}, "", True, tail
 
 
-def _extend(sources: Sources, device: Device, point: Point, tail: dict[str, Any]) -> tuple[Any, Any]:
+def _more(sources: Sources, device: Device, point: Point, tail: dict[str, Any]) -> dict[str, Any]:
+    """Return what came in after the `tail` of a trend: what it lengthens, its x and y, and the tail that it leaves."""
     try:
         frame = sources.store.read([point.series], from_ms(tail["after"] + 1), sources.observer.now() + TAIL)
     except ChengmaiError:
@@ -145,7 +154,7 @@ def _extend(sources: Sources, device: Device, point: Point, tail: dict[str, Any]
     unit = usual_unit(point.quantity, device.system)
     x, y = figures.trace(frame, quantity=point.quantity, unit=unit, zone=sources.zone, interval=device.interval)
     last = to_ms(frame["time"].iloc[-1].to_pydatetime())
-    return ({"x": [x], "y": [y]}, [0], figures.POINTS * 2), {**tail, "after": last}
+    return {"of": tail, "x": x, "y": y, "most": figures.POINTS * 2, "tail": {**tail, "after": last}}
 
 
 def _limits(limits: Limits, device: Device, point: Point, unit: str, language: Language) -> list[figures.LimitLine]:

@@ -91,6 +91,24 @@ def test_alarm_appears_flies_to_its_place_and_shows_its_trend(visit: Visit, city
 
 
 @pytest.mark.usefixtures("pulse")
+def test_trend_is_lengthened_by_readings_of_its_own_point_only(visit: Visit, city: SmallCity) -> None:
+    page = visit().page
+    for minutes in range(60, 0, -1):
+        city.read("DL-0001", 0.3 + minutes / 1000, ago=timedelta(minutes=minutes))
+    city.raise_alarm("DL-0001", 1, 2.5, 1.8)
+    row(page, "DL-0001").locator(".alarm-text").click()
+    expect(page.locator("#trend .main-svg").first).to_be_visible()
+    lengthen = """(device) => dash_clientside.operations.lengthen(
+        {of: {device, point: 'level', after: 5}, x: ['2026-01-01'], y: [100], most: 9, tail: {device}},
+        {device: 'DL-0001', point: 'level', after: 5})[1].device"""
+    assert page.evaluate(lengthen, "DL-0001") == "DL-0001"
+    assert page.evaluate(lengthen, "GM-0001") is None  # asked about what was chosen before
+    drawn = "() => document.querySelector('#trend .js-plotly-plot').data[0].y.at(-1)"
+    city.read("DL-0001", 0.777, ago=timedelta(0))
+    page.wait_for_function(f"() => ({drawn})() === 0.777", timeout=PATIENCE_MS)
+
+
+@pytest.mark.usefixtures("pulse")
 def test_acknowledging_needs_a_name_and_is_kept(visit: Visit, city: SmallCity) -> None:
     alarm = city.raise_alarm("GM-0001", 2, 0.3, 0.25)
     page = visit().page
