@@ -42,8 +42,8 @@ class Batch:
     def __len__(self) -> int:
         return len(self.series)
 
-    def take(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> Batch:
-        """Return the readings at `index` (a mask or positions), at the same `now`."""
+    def take(self, index: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Batch:
+        """Return the readings at `index` (a mask or positions; a slice is not copied), at the same `now`."""
         return Batch(
             self.series[index],
             self.time[index],

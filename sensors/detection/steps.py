@@ -84,6 +84,9 @@ class Steps:
         self._prompt = prompt
         # number of the first open step; series that are past it; series of the step before that are waited for
         self._place = np.array([_UNSET, 0, 0], np.int64)
+        # what compiled code is handed with every batch
+        self._state = (self._newest, self._seen, self._place, self._count, self._sum, self._last, self._live)
+        self._scale = (step_ms, lateness_ms, self._quorum, prompt)
 
     def take(self, batch: Batch) -> list[Step]:
         """Take in a batch and return the steps that are closed by it, in order."""
@@ -91,10 +94,8 @@ class Steps:
         if not len(self.series):
             return found
         given, at = columns(batch), 0
-        state = (self._newest, self._seen, self._place, self._count, self._sum, self._last, self._live)
-        scale = (self._step_ms, self._lateness_ms, self._quorum, self._prompt)
         while True:
-            at, due = _gather(given, at, self._column, state, scale)
+            at, due = _gather(given, at, self._column, self._state, self._scale)
             if at < 0:
                 return found
             column, time = int(self._column[given[0][at]]), int(given[1][at])

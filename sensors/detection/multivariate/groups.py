@@ -133,13 +133,13 @@ class Groups(Generic[AnyJudge]):
         known = np.flatnonzero((batch.series >= 0) & (batch.series < len(self._group)))
         group = self._group[batch.series[known]]
         known, group = known[group >= 0], group[group >= 0]
-        order = np.argsort(group, kind="stable")
-        which, starts = np.unique(group[order], return_index=True)
-        parts = np.split(known[order], starts[1:]) if len(which) else []
+        together = batch.take(known[np.argsort(group, kind="stable")])
+        which, counts = np.unique(group, return_counts=True)
+        ends = np.cumsum(counts)
         return [
             said
-            for index, part in zip(which.tolist(), parts, strict=True)
-            for said in self._judge(self._keys[index]).update(batch.take(part))
+            for index, start, end in zip(which.tolist(), (ends - counts).tolist(), ends.tolist(), strict=True)
+            for said in self._judge(self._keys[index]).update(together.take(slice(start, end)))
         ]
 
     def save(self) -> bytes:
