@@ -11,7 +11,21 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, RowMapping, Select, bindparam, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from sensors import alarm as machine
 from sensors.alarm import Alarm, AlarmId, Condition, Event, Place, State, Step, Transition, Visibility
@@ -70,12 +84,14 @@ class AlarmLog:
         """Clear the open active alarms, of the devices of `district` or of all, that are not `standing`; return them.
 
         For a worker that starts: detectors that forgot a condition (a lost state, a removed device, another limit)
-        would never say that it is over. What ingest found itself is not theirs, and stays.
+        would never say that it is over. What ingest found itself is not theirs, and stays; so does, of several
+        districts, what no device is named for: it may be another's.
         """
         at = self._now()
         mine = [*_STANDING, alarms.c.kind != DetectionKind.INGEST.value]
         if district is not None:
-            mine.append(alarms.c.device.in_(_devices_of(district)))
+            alone = ~exists().where(devices.c.district != district)
+            mine.append(or_(alarms.c.device.in_(_devices_of(district)), and_(alarms.c.device.is_(None), alone)))
         with writing(self._engine) as connection:
             changes = _Changes(connection)
             for alarm in _alarms(connection, *mine):

@@ -15,6 +15,7 @@ from sensors.clock import SystemClock
 from sensors.detection import Candidate, DetectionKind, Evidence, Fact, Subject
 from sensors.ingest_alarm import device_subject, ingest_subject
 from sensors.operations import alarms, connect, transitions, writing
+from sensors.registry import Registry
 from twin.asset import AssetId
 from twin.errors import InputError, StaleError, UnknownError
 
@@ -197,6 +198,15 @@ def test_condition_that_no_detector_holds_is_cleared(log, seen):
     (cleared,) = log.reconcile(kept)
     assert (cleared.id, cleared.state) == (raised[0].id, State.RETURNED)
     assert log.reconcile(kept) == []
+
+
+def test_what_no_device_is_named_for_is_cleared_where_the_district_is_the_only_one(log, seen, engine):
+    zone = replace(seen(0), subject=Subject("zone:Z-1"), kind=DetectionKind.FINDING)
+    log.apply([zone])
+    Registry(engine).put([replace(device, district="north") for device in Registry(engine).devices()[:1]])
+    assert log.reconcile([], "test") == []
+    Registry(engine).put([replace(device, district="test") for device in Registry(engine).devices()])
+    assert [alarm.subject for alarm in log.reconcile([], "test")] == [zone.subject]
 
 
 def test_what_ingest_found_is_its_own_to_clear(log, seen):
