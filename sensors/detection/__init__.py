@@ -12,7 +12,8 @@ from and raise nothing; readings flagged FAIL or MISSING feed no baseline.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NewType, Protocol, TypeAlias
 
@@ -125,6 +126,40 @@ class Detection:
     evidence: Evidence = NO_EVIDENCE
 
 
+def finite(said: Detection) -> Detection:
+    """Return a detection without the numbers that are none (NaN, infinite), which nobody could store or read.
+
+    >>> odd = Detection(Subject("point:P-1/flow"), "odd", DetectionKind.SEASONAL, active=True, level=3, time=0,
+    ...                 value=float("nan"), score=float("inf"), evidence=Evidence(facts=(Fact("loss", float("nan")),)))
+    >>> finite(odd).value, finite(odd).score, finite(odd).evidence.facts
+    (None, 0.0, ())
+    """
+    why, band = said.evidence, said.expected
+    numbers = [each for each in (said.value, said.limit, *(band or ())) if each is not None]
+    numbers += [said.score, why.confidence, *(fact.value for fact in why.facts)]
+    numbers += [each for place in why.candidates for each in (place.weight, place.distance_m or 0.0)]
+    if all(map(math.isfinite, numbers)):
+        return said
+    near = [place for place in why.candidates if math.isfinite(place.weight)]
+    return replace(
+        said,
+        value=_finite(said.value),
+        limit=_finite(said.limit),
+        expected=band if band and all(map(math.isfinite, band)) else None,
+        score=_finite(said.score) or 0.0,
+        evidence=replace(
+            why,
+            confidence=_finite(why.confidence) or 0.0,
+            candidates=tuple(replace(place, distance_m=_finite(place.distance_m)) for place in near),
+            facts=tuple(fact for fact in why.facts if math.isfinite(fact.value)),
+        ),
+    )
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
+
+
 class Detector(Protocol):
     """A plug-in that finds one kind of abnormality (entry point group ``chengmai.detectors``)."""
 
@@ -154,4 +189,5 @@ __all__ = [
     "Fact",
     "Key",
     "Subject",
+    "finite",
 ]

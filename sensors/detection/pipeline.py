@@ -16,7 +16,7 @@ from typing import Protocol, cast
 import msgspec
 import structlog
 
-from sensors.detection import Detection, Detector, Key
+from sensors.detection import Detection, Detector, Key, finite
 from sensors.detection.fusion import Fusion
 from sensors.detection.scope import Scope
 from sensors.device_table import DeviceTable
@@ -173,7 +173,7 @@ class Pipeline:
 
     def _ask(self, name: str, batch: Batch) -> list[Detection]:
         try:
-            return self._detectors[name].update(batch)
+            return [finite(said) for said in self._detectors[name].update(batch)]
         except Exception as error:  # noqa: BLE001  # a third party's detector must not stop the others; it is switched off aloud
             self._switch_off(name, error)
             del self._detectors[name]

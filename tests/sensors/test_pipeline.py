@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sensors.alarm_log import AlarmLog
-from sensors.detection import checks
+from sensors.detection import Candidate, Detection, DetectionKind, Evidence, Fact, Subject, checks
 from sensors.detection.pipeline import GROUP, Pipeline
 from sensors.detection.scope import Scope
 from sensors.limits import load
@@ -15,6 +15,7 @@ from sensors.operations import connect
 from sensors.quality import GrossRange
 from sensors.reading import Batch, Quality
 from sensors.registry import Registry
+from twin.asset import AssetId
 from twin.errors import InputError, SettingsError, UnavailableError
 
 LIMITS = load()
@@ -114,6 +115,30 @@ def test_detector_that_fails_is_switched_off_and_the_others_go_on():
     (found,) = broken.update(checks.sample_batch([2], [0], [0.3]))
     assert found.rule == "combustible_gas_high"
     assert list(broken.degraded) == ["third_party"]
+
+
+def test_detector_whose_numbers_are_none_stops_no_alarm_from_being_stored_and_read(engine, clock):
+    nothing = float("nan")
+    evidence = Evidence("model", nothing, (Candidate(AssetId("P-1"), nothing),), (Fact("loss", nothing),))
+    odd = Detection(
+        Subject("zone:Z-1"),
+        "odd",
+        DetectionKind.BALANCE,
+        active=True,
+        level=3,
+        time=1000,
+        value=nothing,
+        expected=(0.0, nothing),
+        score=nothing,
+        evidence=evidence,
+    )
+    odder = pipeline(disabled=["fusion"])
+    odder._detectors["third_party"] = SimpleNamespace(update=lambda batch: [odd])
+    log = AlarmLog(engine, clock)
+    log.apply(odder.update(checks.sample_batch([2], [0], [0.0])))
+    (alarm,) = log.open()
+    assert (alarm.value, alarm.expected, alarm.score, alarm.evidence.candidates) == (None, None, 0.0, ())
+    assert odder.degraded == {}
 
 
 def test_state_of_fewer_series_is_taken_over_by_more():
