@@ -12,7 +12,7 @@ from dashboards.pages.listing import Row, listing
 from dashboards.pages.sources import Sources
 from dashboards.words import Language
 from sensors.alarm import AlarmId
-from sensors.detection import Candidate, Key
+from sensors.detection import Candidate, Subject
 from sensors.wording import HYPOTHESES, OBSERVATIONS, TESTS, word
 from twin.errors import ChengmaiError
 
@@ -35,7 +35,21 @@ def shown(
     places = [_candidate(sources, rank, each, text) for rank, each in enumerate(evidence.candidates, 1)]
     said += listing(text["suspects"], places, text, role="suspect")
     if len(evidence.members) > 1:
-        signs = [_sign(each, language, text) for each in evidence.members]
+        told: dict[Subject, list[str]] = {}
+        for subject, rule in evidence.members:
+            told.setdefault(subject, []).append(_seen(rule, language, text))
+        comma = "、" if language == "zh" else ", "
+        signs = [
+            Row(
+                subject,
+                subject.partition(":")[2].rpartition(":")[2],
+                None,
+                "",
+                note=comma.join(seen),
+                long=len(seen) > 2,
+            )
+            for subject, seen in told.items()
+        ]
         said += listing(text["signs"], signs, text, role="member")
     return said
 
@@ -45,18 +59,18 @@ def _candidate(sources: Sources, rank: int, candidate: Candidate, text: Mapping[
     if candidate.distance_m is not None:
         odds += f" · {text['gap'].format(m=f'{candidate.distance_m:.0f}')}"
     try:
-        name = str(getattr(sources.city.asset(candidate.asset), "name", "") or candidate.asset)
+        name = str(getattr(sources.city.asset(candidate.asset), "name", ""))
         place = sources.city.place(None, None, candidate.asset)
     except ChengmaiError:  # the city has been loaded anew since
-        name, place = candidate.asset.rpartition(":")[2], None
+        name, place = "", None
+    short = candidate.asset.rpartition(":")[2]  # what the sentence calls it; a street's name is that of many pipes
+    name = short if name in ("", short) else f"{short} {name}"
     return Row(candidate.asset, name, place, "candidate", f"{rank}", note=odds)
 
 
-def _sign(member: Key, language: Language, text: Mapping[str, str]) -> Row:
-    subject, rule = member
+def _seen(rule: str, language: Language, text: Mapping[str, str]) -> str:
     side = next((text[f"rule_{side}"] for side in ("high", "low") if rule.endswith(f"_{side}")), None)
-    seen = text.get(f"rule_{rule}") or side or word(_RULES, rule, language)
-    return Row(subject, subject.partition(":")[2].rpartition(":")[2], None, "", note=seen)
+    return text.get(f"rule_{rule}") or side or word(_RULES, rule, language)
 
 
 __all__ = ["shown"]

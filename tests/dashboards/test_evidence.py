@@ -28,7 +28,11 @@ FINDING = Detection(
         "model",
         0.8,
         (Candidate(AssetId("water.inp:link:P-7"), 0.6, 12.4), Candidate(AssetId("water.inp:link:P-8"), 0.3)),
-        members=((Subject("asset:water.inp:link:P-7"), "leak"), (Subject("point:WP-1/pressure"), "pressure_low")),
+        members=(
+            (Subject("asset:water.inp:link:P-7"), "leak"),
+            (Subject("point:WP-1/pressure"), "pressure_low"),
+            (Subject("point:WP-1/pressure"), "rate_of_change"),
+        ),
     ),
 )
 
@@ -56,7 +60,8 @@ def test_candidates_and_signs_are_listed_even_where_the_city_is_gone(sources: An
     assert said.index("P-7") < said.index("60 %") < said.index("P-8") < said.index("30 %")
     assert "12 m apart" in said
     assert "water leak" in said
-    assert "below a limit" in said
+    assert "below a limit, sudden change" in said
+    assert said.count("WP-1/pressure") == 1
 
 
 def test_a_device_that_is_chosen_has_no_evidence(sources: Any) -> None:
