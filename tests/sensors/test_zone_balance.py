@@ -8,6 +8,7 @@ import pytest
 from sensors.detection import DetectionKind
 from sensors.detection.scope import Scope
 from sensors.detection.water.balance import ZoneBalanceDetector
+from sensors.detection.water.inflow_model import advance, skip
 from sensors.detection.water.night_flow import NightFlowDetector
 from sensors.limits import load
 from sensors.reading import Batch, Quality
@@ -57,6 +58,14 @@ def run(detector, flows):
 def burst(flows, zone, first, last, share):
     flows[first:last, zone] += share * MEAN
     return flows
+
+
+def test_first_hour_waits_for_no_compiler():
+    detector = ZoneBalanceDetector.build(scope())
+    compiled = [list(kernel.signatures) for kernel in (advance, skip)]
+    assert all(compiled)
+    run(detector, inflow(4))
+    assert [list(kernel.signatures) for kernel in (advance, skip)] == compiled
 
 
 def test_burst_of_a_tenth_is_told_within_a_day_with_its_size_and_its_end():

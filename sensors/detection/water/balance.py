@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Evidence, Fact, Key
 from sensors.detection.series import pack, unpack
-from sensors.detection.water.inflow_model import BURSTS, COMPANIONS, EVENTS, Memory, advance, skip
+from sensors.detection.water.inflow_model import BURSTS, COMPANIONS, EVENTS, Memory, advance, ready, skip
 from sensors.detection.water.zone_flow import HOUR_MS, CityHours, ZoneFlow, ZoneHour
 from sensors.detection.water.zones import Zone, hashes_of, zones_of
 from sensors.limits import Limits
@@ -63,7 +63,10 @@ class ZoneBalanceDetector:
     @classmethod
     def build(cls, scope: Scope) -> ZoneBalanceDetector:
         """Watch the metered zones of `scope`; UnavailableError where flow is measured and no network is known."""
-        return cls(zones_of(scope), scope.limits)
+        zones = zones_of(scope)
+        if zones:
+            ready()  # seconds, once a machine: a worker that starts may take them, a city that runs may not
+        return cls(zones, scope.limits)
 
     def update(self, batch: Batch) -> list[Detection]:
         """Take in a batch and say of the hours that are over which zones lose water, and which no longer do."""

@@ -144,6 +144,14 @@ class Memory(NamedTuple):
         )
 
 
+def ready() -> None:
+    """Have `skip` and `advance` compiled, or read from where numba keeps them, before the first hour waits for that."""
+    none = Memory.new(0)
+    skip(none, 0, 0)
+    companions, events = np.empty((0, COMPANIONS), np.int32), np.empty((0, EVENTS))
+    advance(none, companions, (0, 0, 0, True), np.empty(0), (1.0, 1.0, 1.0), events)
+
+
 @numba.njit(cache=True)
 def skip(memory: Any, before: int, hour: int) -> None:  # pragma: no cover  # compiled
     """Forget the hours between `before`, the newest, and `hour`, in which nothing was read."""
@@ -514,4 +522,4 @@ def _note(events: Any, count: int, change: Any) -> int:  # pragma: no cover  # c
     return count + 1
 
 
-__all__ = ["BURST", "BURSTS", "COMPANIONS", "EVENTS", "Memory", "advance", "skip"]
+__all__ = ["BURST", "BURSTS", "COMPANIONS", "EVENTS", "Memory", "advance", "ready", "skip"]
