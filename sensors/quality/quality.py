@@ -109,9 +109,8 @@ class Quality:
         take_over(state, state=series, device=device, **self._neighbours.state)
         gone = self._kind < 0
         series["alarm"][gone] = 0
-        series["stuck"] &= np.append(self._rules["flat"], np.False_)[
-            self._kind
-        ]  # also where nothing may stand still now
+        tested = np.append(self._rules["flat"], np.False_)  # the last one is the rule of those that are gone
+        series["stuck"] &= tested[self._kind]
         device["standing"] = 0
         stands: set[Key] = set()
         for k, test in enumerate((*COUNTED, *LASTING)):
