@@ -45,6 +45,7 @@ user ingest
 topic read {PREFIX}/#
 topic write {PREFIX}/+/+/+/ack
 topic write {PREFIX}/+/+/+/cmd
+topic write {PREFIX}/+/alarms
 topic read spBv1.0/#
 topic write spBv1.0/+/NCMD/+
 topic write spBv1.0/+/DCMD/+/+

@@ -231,13 +231,13 @@ def _keep(connection: Connection, key: tuple[str, str], before: Thread, after: T
         mine = (notify_members.c.route == name, notify_members.c.alarm.in_(chunk))
         connection.execute(delete(notify_members).where(*mine))
     told = [
-        {"number": number, "level": each.told}
+        {"member": number, "said": each.told}
         for number, each in after.members.items()
         if each.told != before.members[number].told
     ]
     if told:
-        mine = (notify_members.c.route == name, notify_members.c.alarm == bindparam("number"))
-        connection.execute(update(notify_members).where(*mine).values(told=bindparam("level")), told)
+        mine = (notify_members.c.route == name, notify_members.c.alarm == bindparam("member"))
+        connection.execute(update(notify_members).where(*mine).values(told=bindparam("said")), told)
     connection.execute(delete(notify_threads).where(*_is(name, group)))
     if after.members:
         row = {
