@@ -28,6 +28,7 @@ from dashboards.commands import (
     evaluate,
     export,
     gateway,
+    handover,
     ingest,
     load,
     place,
@@ -90,6 +91,8 @@ app.command("serve")(serve.serve)
 app.add_typer(devices.app, name="devices")
 app.command("device-check")(device_check.device_check)
 app.add_typer(alarms.app, name="alarms")
+app.command("handover")(handover.handover)
+app.command("performance")(handover.performance)
 app.command("export")(export.export)
 app.command("evaluate")(evaluate.evaluate)
 app.command("quantities")(quantities.quantities)

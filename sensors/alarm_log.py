@@ -24,6 +24,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    union,
     update,
 )
 
@@ -168,6 +169,27 @@ class AlarmLog:
             _one(connection, alarm_id)
             query = select(transitions).where(transitions.c.alarm == alarm_id).order_by(transitions.c.version)
             return [_transition(row) for row in connection.execute(query)]
+
+    def between(self, start: datetime, end: datetime) -> Sequence[tuple[Alarm, Sequence[Transition]]]:
+        """Return the alarms that are open or changed from `start` on, of those that were known before `end`.
+
+        Each as it is now, with what became of it before `end`, oldest first; the worst level first, then the newest.
+        """
+        told = union(
+            select(alarms.c.id).where(alarms.c.open),
+            select(transitions.c.alarm).where(transitions.c.at >= to_ms(start)),
+        )
+        wanted = (alarms.c.id.in_(told), alarms.c.detected < to_ms(end))
+        with reading(self._engine) as connection:
+            found = _alarms(connection, *wanted, order=(alarms.c.level, alarms.c.onset.desc(), alarms.c.id.desc()))
+            steps: dict[AlarmId, list[Transition]] = {alarm.id: [] for alarm in found}
+            query = select(transitions).join(alarms, alarms.c.id == transitions.c.alarm)
+            query = query.where(*wanted, transitions.c.at < to_ms(end)).order_by(
+                transitions.c.alarm, transitions.c.version
+            )
+            for row in connection.execute(query):
+                steps[AlarmId(row.alarm)].append(_transition(row))
+        return [(alarm, steps[alarm.id]) for alarm in found if steps[alarm.id]]
 
     def changes(self, after: int) -> tuple[Sequence[Alarm], int]:
         """Return the alarms that changed since the sequence number `after`, and the newest number."""
