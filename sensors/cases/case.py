@@ -124,12 +124,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """Leave to close although the condition stands: who asked for it and why, and who signed."""
+    """Leave to close although the condition stands: who asked for it and why, and who signed.
+
+    It speaks for as many alarms as stood then, and is void once others are put into the case.
+    """
 
     reason: str
     by: PersonId
     approver: PersonId
     at: datetime
+    standing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +173,8 @@ class Case:
     """A case as it is now; level 1 (red, worst) to 4 (blue), times aware UTC by the city's clock.
 
     `handlers` is everybody who took it in hand or reported it done, and stays when it is sent back. `version` grows
-    with every change that a person has to have seen before acting; comments, photos and links are none.
+    with every change that a person has to have seen before acting; comments, photos, links and who was told of a
+    deadline are none.
     """
 
     id: CaseId

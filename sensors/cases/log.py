@@ -129,7 +129,7 @@ class CaseLog:
                 if not case.open:
                     unfit(case, "given alarms", "an open case")
                 book.hold(case.id, held)
-                case = replace(case, version=case.version + 1)
+                case = replace(case, waiver=None, version=case.version + 1)  # which spoke for those it held
                 names = " ".join(str(alarm) for alarm in held)
                 book.change(case, happened(case, Event.HELD, self._setting(by), detail={"alarms": names}))
             return case

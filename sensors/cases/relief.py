@@ -79,13 +79,15 @@ def _grant(case: Case, request: Request, setting: Setting) -> tuple[Case, Event]
             term = deadlines.suspended(case.term, request.until, setting.at)
             return replace(answered, term=term), Event.SUSPENDED
         case Relief.WAIVE:
-            waiver = Waiver(request.reason, request.by, setting.by.id, setting.at)
+            waiver = Waiver(request.reason, request.by, setting.by.id, setting.at, setting.standing)
             return replace(answered, waiver=waiver), Event.WAIVED
 
 
 def _back(case: Case, to: Step, setting: Setting) -> Case:
     """Return the case back in `to`: what was verified or waived since is so no longer; who handled it stays."""
-    kept = replace(case, verifier=None, waiver=None)
+    kept = replace(case, waiver=None)
+    if ORDER.index(to) < ORDER.index(Step.VERIFIED):
+        kept = replace(kept, verifier=None)
     if ORDER.index(to) < ORDER.index(Step.DISPATCHED):
         kept = replace(kept, department=None)
     return entered(kept, to, setting)

@@ -93,7 +93,7 @@ def merge(case: Case, into: Case, text: str, setting: Setting) -> tuple[Moved, M
         raise InputError("cannot go into itself", where=where_of(case), expected="another case")
     gone = entered(replace(case, merged_into=into.id), Step.MERGED, setting)
     level = min(case.level, into.level)
-    grown = replace(_releveled(into, level, setting), version=into.version + 1)
+    grown = replace(_releveled(into, level, setting), waiver=None, version=into.version + 1)
     return (
         (gone, happened(gone, Event.MERGED, setting, text, before=case, detail={"into": str(into.id)})),
         (grown, happened(grown, Event.MERGED, setting, text, before=into, detail={"from": str(case.id)})),
@@ -105,16 +105,14 @@ def elapsed(case: Case, at: datetime, response: Response) -> Moved | None:
     term = case.term
     if term.wakes is None or at < term.wakes:
         return None
-    version = case.version + 1
     if term.suspended is not None:
-        going = replace(case, term=deadlines.resumed(term, at, response), version=version)
-        return going, CaseEvent(case.id, version, at, Event.RESUMED, case.step, case.step)
+        going = replace(case, term=deadlines.resumed(term, at, response), version=case.version + 1)
+        return going, CaseEvent(case.id, going.version, at, Event.RESUMED, case.step, case.step)
     later, role = deadlines.told(term, case.step, case.level, at, response)
-    late = replace(case, term=later, version=version)
     due = "" if term.due is None else term.due.isoformat()
-    return late, CaseEvent(
-        case.id, version, at, Event.ESCALATED, case.step, case.step, detail={"to": role.value, "due": due}
-    )
+    detail = {"to": role.value, "due": due}
+    escalated = CaseEvent(case.id, case.version, at, Event.ESCALATED, case.step, case.step, detail=detail)
+    return replace(case, term=later), escalated
 
 
 def _open(case: Case, act: acts.Open, setting: Setting) -> Moved:
@@ -188,7 +186,7 @@ def _close(case: Case, act: acts.Close, setting: Setting) -> Moved:
     another(setting.by, case.handlers, case, "handled it and cannot close it")
     detail: dict[str, str] = {}
     if setting.standing:
-        if case.waiver is None:
+        if case.waiver is None or case.waiver.standing < setting.standing:
             alarms = "its alarm is" if setting.standing == 1 else f"{setting.standing} of its alarms are"
             unfit(case, "closed", f"the condition to be normal ({alarms} not), or a waiver that another person signs")
         another(setting.by, (case.waiver.approver,), case, "signed the waiver and cannot close it")

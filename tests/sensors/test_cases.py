@@ -153,6 +153,16 @@ def test_a_waiver_closes_a_case_whose_condition_stands_but_not_by_who_signed_it(
     assert (closed.step, event.detail["waived_by"]) == (Step.CLOSED, "qian")
 
 
+def test_a_waiver_speaks_for_as_many_alarms_as_stood_when_it_was_signed():
+    asked = do(at_step(Step.VERIFIED), acts.Ask(Relief.WAIVE, "等雨停"), OPERATOR, standing=1)
+    waived = do(asked, acts.Answer(granted=True), SECOND, standing=1)
+    refused("E_STATE", waived, acts.Close(), DISPATCHER, standing=2)
+    (_, _), (grown, _) = workflow.merge(
+        replace(at_step(Step.OPENED), id=CaseId(2)), waived, "同一处", setting(OPERATOR)
+    )
+    assert grown.waiver is None
+
+
 def test_a_waiver_does_not_outlive_being_sent_back():
     case = do(at_step(Step.VERIFIED), acts.Ask(Relief.WAIVE, "等雨停"), OPERATOR, standing=1)
     case = do(case, acts.Answer(granted=True), SECOND, standing=1)
@@ -192,6 +202,11 @@ def test_a_closed_case_that_was_not_right_is_opened_again():
     case = do(at_step(Step.CLOSED), acts.Ask(Relief.SEND_BACK, "又漏了", to=Step.OPENED), OPERATOR)
     case = do(case, acts.Answer(granted=True), DISPATCHER)
     assert (case.step, case.open, case.department, case.verifier) == (Step.OPENED, True, None, None)
+
+
+def test_a_closed_case_that_goes_back_to_verified_keeps_who_verified_it():
+    case = do(at_step(Step.CLOSED), acts.Ask(Relief.SEND_BACK, "照片缺", to=Step.VERIFIED), OPERATOR)
+    assert do(case, acts.Answer(granted=True), DISPATCHER).verifier == "zhao"
 
 
 @pytest.mark.parametrize("hours", [-1, 0, 24 + 73])
@@ -248,6 +263,12 @@ def test_a_deadline_that_passes_is_told_up_the_ladder_to_its_end():
 def test_after_a_night_without_power_each_rung_still_has_its_time():
     case, _ = workflow.elapsed(at_step(Step.DISPATCHED), START + 12 * HOUR, RESPONSE)
     assert (case.term.escalated, case.term.wakes) == (Role.DISPATCHER, START + 12.5 * HOUR)
+
+
+def test_a_deadline_that_is_told_on_makes_nobody_who_acts_stale():
+    case = at_step(Step.DISPATCHED)
+    late, event = workflow.elapsed(case, START + HOUR, RESPONSE)
+    assert late.version == event.version == case.version
 
 
 def test_an_extension_begins_the_ladder_anew():
