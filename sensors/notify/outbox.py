@@ -22,7 +22,8 @@ from sensors.trail import AuditTrail
 from twin.errors import InputError, UnknownError
 
 CLAIMED = timedelta(seconds=60)
-"""A sender that has had a delivery in hand for so long is dead, and another may send it: channels give up sooner."""
+"""A sender that has had a delivery in hand for so long is taken for dead, and another sends it: channels wait no longer
+than half of it for an answer. One that lives all the same makes two of it, as a kill does."""
 
 
 class DeliveryState(StrEnum):

@@ -153,7 +153,9 @@ class _Step:
 
     def _message(self, route: Route, group: str, purpose: Purpose, after: Turn) -> Message:
         alarms = [self._log.get(number) for number in listed((level, number) for number, level in after.alarms)]
-        items = tuple(item(each.alarm, each.district) for each in _notices(self._connection, alarms))
+        notices = list(_notices(self._connection, alarms))
+        items = tuple(item(each.alarm, each.district) for each in notices)
+        incidents = {each.incident for each in notices}
         system = _one_of(each.system for each in items)
         district = _one_of(each.district for each in items)
         zh, en = headlines(
@@ -179,6 +181,7 @@ class _Step:
             alarms=len(after.alarms),
             items=items,
             references=after.thread.messages,
+            incident=incidents.pop() if len(incidents) == 1 else None,
             exercise=self._exercise,
         )
 
