@@ -9,7 +9,8 @@ import pytest
 
 from sensors.detection import DetectionKind
 from sensors.detection.scope import Scope
-from sensors.detection.water.leak import BurstDetector, LeakDetector
+from sensors.detection.water.burst import BurstDetector
+from sensors.detection.water.leak import LeakDetector
 from sensors.device import Device, DeviceId, Point
 from sensors.limits import load
 from sensors.reading import Batch, Quality

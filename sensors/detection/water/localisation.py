@@ -28,7 +28,8 @@ _SHORTEST_M = 1e-3  # a link without length joins its ends all the same: zero is
 
 
 class PipePlaces:
-    """The p pipes of `model`, whose asset ids begin with `source`.
+    """The p pipes of `model`, whose asset ids begin with `source`; `ends` (2, p) are the rows of their nodes,
+    `length_m` (p,) how long they are.
 
     >>> import tempfile, pathlib
     >>> from sensors.hydraulics.network_model import Measured
@@ -57,7 +58,8 @@ class PipePlaces:
         rows = np.flatnonzero(model.pipe)
         self.assets: Sequence[AssetId] = [asset_id(source, "link", model.links[row]) for row in rows]
         self._start, self._end = model.start[rows], model.end[rows]
-        self._length_m = model.length_m[rows]
+        self.ends = np.stack((self._start, self._end))
+        self.length_m = model.length_m[rows]
         self.most_m3s = math.pi / 4 * model.diameter_m[rows] ** 2 * FASTEST_MPS
         size = len(model.nodes)
         length = np.maximum(model.length_m, _SHORTEST_M)
@@ -74,9 +76,8 @@ class PipePlaces:
         Taken with a loss of `share` of all demand. Pressures at the sensors in Pa, then the draw of each part whose
         demand is known (`NetworkModel.parts`), m³/s.
         """
-        ends = np.stack((self._start, self._end))
-        pressures = model.sensitivity(share)[ends].mean(axis=0)
-        draws = (model.part[ends][:, :, None] == model.parts).mean(axis=0)
+        pressures = model.sensitivity(share)[self.ends].mean(axis=0)
+        draws = (model.part[self.ends][:, :, None] == model.parts).mean(axis=0)
         return np.hstack((pressures, draws))
 
     def candidates(self, place: int, weights: Sequence[tuple[int, float]], most: int) -> tuple[Candidate, ...]:
@@ -93,6 +94,6 @@ class PipePlaces:
         """Return how far all pipes are from one, m, (p,): infinite beyond REACH_M."""
         ends = [int(self._start[place]), int(self._end[place])]
         to_nodes = dijkstra(self._graph, indices=ends, limit=REACH_M).min(axis=0)
-        far = np.minimum(to_nodes[self._start], to_nodes[self._end]) + (self._length_m + self._length_m[place]) / 2
+        far = np.minimum(to_nodes[self._start], to_nodes[self._end]) + (self.length_m + self.length_m[place]) / 2
         far[place] = 0.0
         return far
