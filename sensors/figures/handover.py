@@ -159,7 +159,6 @@ def read_handover(engine: Engine, rota: Rota, shift: Shift, response: Response, 
     told.sort(key=lambda each: (each[0].level, -to_ms(each[0].onset)))
     stale = response.targets.stale_after
     held = _held(engine)
-    standing = [alarm for alarm, _ in told if alarm.open]
     opened, closed, remarks = _events(engine, shift.start, until)
     return Handover(
         shift,
@@ -175,11 +174,11 @@ def read_handover(engine: Engine, rota: Rota, shift: Shift, response: Response, 
         else (),
         tuple(alarm for alarm, steps in told if any(_announces(step, shift.start) for step in steps)),
         tuple(
-            OpenAlarm(alarm, held.get(alarm.id), _stands(alarm) and until - alarm.detected > stale)
-            for alarm in standing
-            if alarm.visibility is Visibility.SHOWN
+            OpenAlarm(alarm, held.get(alarm.id), _stood(alarm, steps, until) > stale)
+            for alarm, steps in told
+            if alarm.open and alarm.visibility is Visibility.SHOWN
         ),
-        tuple(alarm for alarm in standing if alarm.visibility is not Visibility.SHOWN),
+        tuple(alarm for alarm, _ in told if alarm.open and alarm.visibility is not Visibility.SHOWN),
         _cases(engine, until, following.end),
         opened,
         closed,
@@ -193,8 +192,11 @@ def _announces(step: Transition, since: datetime) -> bool:
     return step.at >= since and step.event in _ANNOUNCING
 
 
-def _stands(alarm: Alarm) -> bool:
-    return alarm.condition is Condition.ACTIVE
+def _stood(alarm: Alarm, steps: Sequence[Transition], until: datetime) -> timedelta:
+    """Return how long the condition has stood without a break; nothing where it does not."""
+    if alarm.condition is not Condition.ACTIVE:
+        return timedelta()
+    return until - max(step.at for step in steps if step.event in {Event.RAISED, Event.REOPENED})
 
 
 def _said(told: Sequence[tuple[Alarm, Sequence[Transition]]], since: datetime) -> list[Remark]:

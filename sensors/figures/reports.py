@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from sensors.alarm import Alarm
 from sensors.figures.handover import Handover
 from sensors.figures.paper import Bars, Paper, Section
-from sensors.figures.performance import Lengths, Performance
+from sensors.figures.performance import TOP, Lengths, Performance
 from sensors.figures.targets import Targets
 from sensors.response import Response
 from sensors.sentence import sentence
@@ -338,8 +338,33 @@ def _figures(told: Performance, targets: Targets, say: _Words) -> Section:
         (say.time(told.start), say.time(told.end)),
         say("每 10 分钟报警数", "alarms in each 10 minutes"),
     )
-    head = (say("指标", "figure"), say("值", "value"), say("目标（每席）", "target, a desk"))
-    return Section(say("报警绩效", "alarm figures"), floods, head, tuple(rows), bars)
+    beyond = _beyond(told, targets)
+    marked = tuple((*row, say("超出", "beyond") if missed else "") for row, missed in zip(rows, beyond, strict=True))
+    head = (say("指标", "figure"), say("值", "value"), say("目标（每席）", "target, a desk"), "")
+    return Section(say("报警绩效", "alarm figures"), floods, head, marked, bars)
+
+
+def _beyond(told: Performance, targets: Targets) -> tuple[bool, ...]:
+    """Return which of the figures, in the order of their rows, miss their target.
+
+    The share of the top ten is judged from as many alarms on as make ten of them that share.
+    """
+    enough = told.announced * targets.top_share.si >= TOP
+    return (
+        False,
+        told.rate > targets.rate_manageable.si,
+        told.peak > targets.flood_over.si,
+        told.over_share > targets.over_share.si,
+        False,
+        False,
+        told.stale >= targets.stale_most.si,
+        False,
+        bool(told.chattering),
+        told.fleeting > 0,
+        enough and told.top_share > targets.top_share.si,
+        False,
+        False,
+    )
 
 
 def _levels(told: Performance, targets: Targets, say: _Words) -> Section:

@@ -1,6 +1,7 @@
 """The handover of a shift: what is open, who has it, what the next must know; as it was when the shift ended."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from zoneinfo import ZoneInfo
@@ -13,11 +14,13 @@ from sensors.alarm_log import AlarmLog
 from sensors.cases.acts import Report
 from sensors.cases.attachments import Attachments
 from sensors.cases.log import CaseLog
+from sensors.detection import Subject
 from sensors.device import DeviceId
 from sensors.figures.handover import as_of, read_handover
 from sensors.figures.paper import Paper, Section, as_html, as_text
 from sensors.figures.reports import handover_report
 from sensors.figures.shift import Rota
+from sensors.operations import connect
 from sensors.people import Person, PersonId, Role
 from sensors.presence import DeviceStatus, Presence
 from sensors.response import load
@@ -148,3 +151,33 @@ def test_json_of_a_handover_is_complete(engine, log, seen):
     record = msgspec.json.decode(msgspec.json.encode(handed(engine)))
     assert record["open"][0]["alarm"]["subject"] == "point:WP-1/pressure"
     assert re.match(r"2026-01-01T16:00:00", record["shift"]["end"])
+
+
+def test_stale_is_what_stood_without_a_break(log, engine, seen, clock):
+    log.apply([seen(0), seen(0, name="WP-2")])
+    clock.move_to(NOON + timedelta(hours=20))
+    log.apply([seen(20 * 3600, active=False), seen(20 * 3600 + 1)])  # WP-1 came back
+    later = NOON + timedelta(hours=25)
+    told = handed(engine, later, ROTA.at(later))
+    assert {each.alarm.subject: each.stale for each in told.open} == {
+        "point:WP-1/pressure": False,
+        "point:WP-2/pressure": True,
+    }
+    assert told.performance.stale == 1
+
+
+def test_figures_that_miss_their_target_are_marked(log, engine, seen, clock):
+    for n in range(30):
+        log.apply([seen(20 * n), seen(20 * n + 2, active=False)])
+    text = as_text(paper(handed(engine), "en"))
+    marked = [line.split("  ")[0] for line in text.splitlines() if line.endswith("beyond")]
+    assert marked == ["most in 10 minutes", "share of 10 minutes above that", "chattering"]
+
+
+def test_same_on_postgresql(postgres, seen, clock):
+    engine = connect(postgres.url)
+    subject = Subject("point:handover/pressure")
+    AlarmLog(engine, clock).apply([replace(seen(0), subject=subject)])
+    assert subject in {each.alarm.subject for each in handed(engine).open}
+    assert handed(engine).performance.announced > 0
+    engine.dispose()
