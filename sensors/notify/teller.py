@@ -70,14 +70,14 @@ class Teller:
 
     def _changes(self, connection: Connection, cursor: int) -> tuple[Sequence[Alarm], int]:
         """Return the alarms to look at, and the number of the newest change that they show."""
-        newest = cursor or counter(connection, "change")  # looked at first: alarms that change meanwhile are newer
-        changed: Sequence[Alarm] = self._log.changes(cursor)[0] if cursor else ()
-        newest = max(newest, *(alarm.sequence for alarm in changed), 0)
+        if not cursor and not self._looked:  # a log that was kept before anybody was told: what stands counts
+            newest = counter(connection, "change")  # looked at first: alarms that change meanwhile are newer
+            return self._log.open(), newest
+        changed = self._log.changes(cursor)[0]
+        newest = max(cursor, *(alarm.sequence for alarm in changed), 0)
         if self._looked:
             return changed, newest
-        return [
-            *({alarm.id: alarm for alarm in changed} | {alarm.id: alarm for alarm in self._log.open()}).values()
-        ], newest
+        return [*({alarm.id: alarm for alarm in (*changed, *self._log.open())}).values()], newest
 
 
 def tell_of_case(connection: Connection, router: Router, message: Message, role: Role) -> int:

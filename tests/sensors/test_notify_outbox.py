@@ -209,6 +209,20 @@ def test_a_route_that_is_new_is_told_of_what_stands_and_one_that_is_gone_of_noth
     assert city.after(700) == 0
 
 
+def test_a_teller_that_was_there_first_tells_the_first_alarm(city, seen):
+    assert city.after(0) == 0
+    city.log.apply([seen(0, level=1)])
+    assert city.after(1) == 1
+
+
+def test_alarms_that_were_over_before_anybody_was_told_are_passed_over(city, seen):
+    city.log.apply([seen(0, level=1), seen(1, level=1, name="WP-2")])
+    city.log.apply([seen(5, level=1, active=False)])
+    city.acknowledge(city.log.get(1))
+    assert city.after(0) == 1
+    assert city.told() == [(Purpose.ALERT, (2,))]
+
+
 @on_both
 def test_two_tellers_tell_it_once(city, seen):
     city.log.apply([seen(0, level=1)])
