@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 _SEEN = 48
 """Steps that a switch must have been in a state before the bounds of that state count."""
+_STILL = 0.02
+"""How far the mean of a step may be off a state: noise of the line, not a sample of another state."""
 
 
 class Envelope:
@@ -64,9 +66,13 @@ class Envelope:
         return {"bounds": self._bounds, "seen": self._seen, "widened": self._widened}
 
     def _states(self, now: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the switches that read, and the state of each: 0 off, 1 on."""
-        reading = np.flatnonzero(np.isfinite(now[self._switches]))
-        return reading, (now[self._switches[reading]] > 0.5).astype(np.intp)
+        """Return the switches that stood still all step long, and the state of each: 0 off, 1 on.
+
+        The mean of a step in which a pump started is that of no state: its flow is neither that of on nor of off.
+        """
+        state = now[self._switches]
+        still = np.flatnonzero(np.abs(state - np.round(state)) <= _STILL)
+        return still, (state[still] > 0.5).astype(np.intp)
 
     def _allowed(self) -> NDArray[np.float64]:
         """Return how far each point may be out of bounds, (n,) SI."""
