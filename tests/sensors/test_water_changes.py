@@ -24,6 +24,8 @@ def changes(**own):
         "model_error": 0.2,
         "misfit": 0.3,
         "alone": 1.0,
+        "grown": 12.0,
+        "shrunk": 8.0,
         "draws": 0,
         "floor": np.full(READINGS, 0.003),
         "least": 0.01,

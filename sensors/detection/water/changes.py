@@ -44,8 +44,6 @@ _MEMORY = 200
 _MOST_DRAWS = 2.0
 """A leak is no larger than so many times all that is drawn, itself included: along straight signatures a large one
 looks larger than it is."""
-_GROWN = 3.0
-"""Gain that must be passed for a known leak that changes."""
 _ENDED = 2 / 3
 """Share of the gain for a new leak that must be passed for something that was never known to have ended."""
 _GONE = 0.4
@@ -74,7 +72,7 @@ class Criteria:
     evidence that may stay unexplained, beside one for each reading; `floor` (n,) of each reading, of which the last
     `draws` are what whole parts draw; `least` flow of a leak, m³/s, and the `most` that each place can let out, (p,). A
     leak that takes the share `alone` of all that is drawn makes any other a guess: until it is over only that one is
-    followed, and then begins a new state of things. Two leaks within `near_m` are one, unless the second brings the
+    followed, and then begins a new state of things. That a known leak has `grown`, or `shrunk`, must bring so much. Two leaks within `near_m` are one, unless the second brings the
     further gain `beside`. A new leak must show in `confirmed` blocks and have `settled` blocks before it, and waits for
     the `confidence` to lie within `near_m`, `patience` blocks at most. Nothing counts in the first `warm_up` blocks.
     """
@@ -83,6 +81,8 @@ class Criteria:
     model_error: float
     misfit: float
     alone: float
+    grown: float
+    shrunk: float
     floor: Vector
     draws: int
     least: float
@@ -263,7 +263,7 @@ class Changes:
             floor = floor + weight**2 * doubt
         error = self._test.model_error**2 * shift**2
         cov = noise * np.sqrt(np.outer(share, share)) + np.diag(floor)
-        if _strangeness(shift, cov, used) < _GROWN:
+        if _strangeness(shift, cov, used) < self._test.shrunk:
             return None
         inverse = _inverse(cov + np.diag(error), used)
         best, chances = self._explain(shift, inverse, self._most())
@@ -299,7 +299,8 @@ class Changes:
         rows = [(What.NEW, int(chances.argmax()), float(chances.max()) - self._test.gain)]
         rows.append((What.OVER, int(ended.argmax()), float(ended.max()) - _ENDED * self._test.gain))
         if self._known:
-            rows.append((What.CHANGED, places + int(gain[places:].argmax()), float(gain[places:].max()) - _GROWN))
+            changed = gain[places:] - np.where(size[places:] > 0, self._test.grown, self._test.shrunk)
+            rows.append((What.CHANGED, places + int(changed.argmax()), float(changed.max())))
         what, row, worth = max(rows, key=lambda each: each[2])
         everything = float(shift @ inverse @ shift) / 2
         return _Explained(what, row, worth, float(size[row]), everything - float(gain[row]), everything), chances

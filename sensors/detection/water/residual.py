@@ -84,7 +84,7 @@ class Residuals:
             levels = np.split(step.last, self._cuts)[2]
             passed = (step.time - int(self._before[0])) / 1000
             self._before[0] = step.time
-            local_s = step.time / 1000 + self._offset_s - _MONDAY_S
+            local_s = (step.time + self.step_ms / 2) / 1000 + self._offset_s - _MONDAY_S
             expected = self.model.solve(local_s, max(passed, self.step_ms / 1000), flows, levels, states)
             drawn, nominal = self.model.demand()
             yield Residual(step.time + self.step_ms, pressures - expected, drawn, nominal, step.live)
