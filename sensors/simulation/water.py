@@ -20,7 +20,17 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from sensors.hydraulics.epanet import FOOT_M, PA_PER_M, Count, Epanet, EpanetError, LinkProperty, NodeProperty, Option, Time
+from sensors.hydraulics.epanet import (
+    FOOT_M,
+    PA_PER_M,
+    Count,
+    Epanet,
+    EpanetError,
+    LinkProperty,
+    NodeProperty,
+    Option,
+    Time,
+)
 from twin.errors import InputError, UnknownError
 
 GRAVITY = 9.80665
