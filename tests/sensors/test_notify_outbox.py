@@ -442,6 +442,7 @@ Sender(Stuck(connect(sys.argv[1]), clock), "post", notifier, retry=Retry(1, 2, 1
 """
 
 
+@pytest.mark.slow
 def test_a_sender_killed_between_sending_and_marking_sends_it_again_under_the_same_id(url, seen):
     engine, receiver = connect(url), HttpReceiver()
     with writing(engine) as connection:
@@ -480,6 +481,7 @@ module.Teller(engine, AlarmLog(engine, clock), router(route()), clock).step()
 """
 
 
+@pytest.mark.slow
 def test_a_teller_killed_in_the_middle_has_told_nothing_and_loses_nothing(url, seen):
     engine = connect(url)
     Registry(engine).put([_device("WP-1")])

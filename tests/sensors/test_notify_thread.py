@@ -189,4 +189,4 @@ class ThreadMachine(RuleBasedStateMachine):
 
 
 TestThreadMachine = ThreadMachine.TestCase
-TestThreadMachine.settings = settings(max_examples=40, stateful_step_count=15, deadline=None)
+TestThreadMachine.settings = settings(max_examples=30, stateful_step_count=12, deadline=None)
