@@ -72,9 +72,10 @@ class Criteria:
     evidence that may stay unexplained, beside one for each reading; `floor` (n,) of each reading, of which the last
     `draws` are what whole parts draw; `least` flow of a leak, m³/s, and the `most` that each place can let out, (p,). A
     leak that takes the share `alone` of all that is drawn makes any other a guess: until it is over only that one is
-    followed, and then begins a new state of things. That a known leak has `grown`, or `shrunk`, must bring so much. Two leaks within `near_m` are one, unless the second brings the
-    further gain `beside`. A new leak must show in `confirmed` blocks and have `settled` blocks before it, and waits for
-    the `confidence` to lie within `near_m`, `patience` blocks at most. Nothing counts in the first `warm_up` blocks.
+    followed, and then begins a new state of things. That a known leak has `grown`, or `shrunk`, must bring so much. Two
+    leaks within `near_m` are one, unless the second brings the further gain `beside`. A new leak must show in
+    `confirmed` blocks and have `settled` blocks before it, and waits for the `confidence` to lie within `near_m`,
+    `patience` blocks at most. Nothing counts in the first `warm_up` blocks.
     """
 
     gain: float

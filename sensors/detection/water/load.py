@@ -33,11 +33,12 @@ class Load:
     Those that hang on nothing that is known (-1) stay as they are.
 
     >>> load = Load(np.array([0, -1]))
-    >>> load.take(np.array([2.0, 2.0]), np.array([1.0])).tolist()  # the first is what is usual
+    >>> usual = [load.take(np.array([2.0, 2.0]), np.array([1.2])) for _ in range(USUAL_BLOCKS)]
+    >>> usual[-1].tolist()
     [0.0, 2.0]
-    >>> shown = load.take(np.array([2.0, 2.0]) - 2.0 * 1.5**0.852, np.array([1.8]))  # a leak, the next summer
-    >>> shown.round(3).tolist()
-    [-2.0, -0.825]
+    >>> leak = 1.5**0.852  # of what it takes where the load is half as large again
+    >>> load.take(np.array([2.0, 2.0]) - leak, np.array([1.8])).round(3).tolist()
+    [-1.0, 0.587]
     """
 
     def __init__(self, part: NDArray[np.int64]) -> None:
