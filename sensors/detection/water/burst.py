@@ -1,4 +1,4 @@
-"""The detector of bursts: networks, the bursts in each, and what is said of them."""
+"""The detector of bursts: networks, the bursts in each (`bursts`), and what is said of them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ class BurstDetector:
 
     def _said(self, watch: _Watch, step: Residual) -> list[Detection]:
         began, over = watch.bursts.take(step)
-        changes = [(burst, False) for burst in over] + [(burst, True) for burst in began]
+        # what began first: one that begins as another ends is not that other
+        changes = [(burst, True) for burst in began] + [(burst, False) for burst in over]
         return [self._detection(watch, burst, step.end, active=active) for burst, active in changes]
 
     def _detection(self, watch: _Watch, burst: Burst, time: int, *, active: bool) -> Detection:

@@ -1,8 +1,8 @@
 """Leaks of a water network by its pressures: against the hydraulic model, located among its pipes.
 
-`LeakDetector` works on days: it sees a loss of a few cubic metres an hour, also one that grows over weeks.
-`BurstDetector` works on steps of five minutes, and sees a burst within the next two or three. What they have in common
-is the residual against the model (`residual`), what counts as a change (`changes`) and where it is (`localisation`).
+Days are compared: a loss of a few cubic metres an hour shows, also one that grows over weeks. It is read from the
+residual against the model (`residual`), what counts as a change (`changes`) and where it is (`localisation`). A main
+that bursts is told within minutes by `burst`.
 """
 
 from __future__ import annotations
@@ -121,23 +121,6 @@ class LeakDetector:
             quantity="flow",
             evidence=evidence,
         )
-
-
-class BurstDetector(LeakDetector):
-    """Says where a water main has burst, minutes after it did; otherwise as `LeakDetector`, with thresholds of its own.
-
-    Nothing is said in the first hours. What grows over days is not its matter.
-
-    >>> from sensors.detection.checks import sample_devices
-    >>> from sensors.limits import load
-    >>> BurstDetector.build(Scope(sample_devices(), load())).update(Batch.empty(0))
-    []
-    """
-
-    layer = "burst"
-    step_ms = 300_000
-    """The usual interval of district meters."""
-    block_ms = 300_000
 
 
 @dataclass(slots=True)
@@ -330,4 +313,4 @@ def _fitted(
     return state
 
 
-__all__ = ["BurstDetector", "LeakDetector"]
+__all__ = ["LeakDetector"]
