@@ -28,8 +28,9 @@ _SHORTEST_M = 1e-3  # a link without length joins its ends all the same: zero is
 
 
 class PipePlaces:
-    """The p pipes of `model`, whose asset ids begin with `source`; `ends` (2, p) are the rows of their nodes,
-    `length_m` (p,) how long they are.
+    """The p pipes of `model`, whose asset ids begin with `source`.
+
+    `ends` (2, p) are the rows of their nodes, `length_m` (p,) how long they are.
 
     >>> import tempfile, pathlib
     >>> from sensors.hydraulics.network_model import Measured
