@@ -49,8 +49,12 @@ class Meaning:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is left to say of it when the finding is over that it joined."""
-        return not self.begins and (self.otherwise is None or self.passes)
+        """Whether nothing is left to say of it when the finding is over that it joined.
+
+        Readings that a fault set at odds stay so until its network has settled: that is no other fault.
+        """
+        settles = self.otherwise is not None and self.otherwise.family is Family.INTEGRITY
+        return not self.begins and (self.otherwise is None or self.passes or settles)
 
 
 @dataclass(frozen=True, slots=True)
