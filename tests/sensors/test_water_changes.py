@@ -82,6 +82,14 @@ def test_two_leaks_after_each_other_are_two():
     assert follower.known == [5, 25]
 
 
+def test_a_leak_beside_a_known_one_of_like_signature_is_no_growth_of_it():
+    """Where growth asks for next to nothing, it is swallowed."""
+    blocks = with_leak(with_leak(quiet(100), 12, 0.3, 40), 16, 0.1, 60)
+    near = {"near_m": 50.0, "beside": 5.0}
+    assert [change.place for _, change in said(changes(**near), blocks)] == [12, 16]
+    assert [change.place for _, change in said(changes(grown=3.0, **near), blocks)] == [12]
+
+
 @settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1))
 def test_noise_alone_says_nothing(seed):
