@@ -50,6 +50,7 @@ class _Words:
     def length(self, took: timedelta | None) -> str:
         """Return how long something took, in minutes or hours.
 
+        >>> from datetime import UTC
         >>> _Words("en", UTC).length(timedelta(seconds=90))
         '1.5 min'
         """

@@ -53,7 +53,8 @@ def inp(tmp_path):
 
 def test_a_part_draws_what_its_meters_let_in(inp):
     with NetworkModel(inp, MEASURED) as model:
-        model.solve(0.0, 300.0, np.array([0.012, 0.0]), np.array([2.0]), NOTHING)
+        middle_s = 6 * 3600.0  # between the middles of its steps it is a line
+        model.solve(middle_s, 300.0, np.array([0.012, 0.0]), np.array([2.0]), NOTHING)
         drawn, nominal = model.demand()
         assert nominal.sum() == pytest.approx(0.5 * 0.010 + 0.005)
         assert drawn[model.part[model.nodes.index("B")]] == pytest.approx(0.012)
@@ -90,7 +91,7 @@ def test_what_is_not_read_stays_as_it_was(inp):
     with NetworkModel(inp, MEASURED) as model:
         before = model.solve(0.0, 300.0, np.array([0.012, 0.0]), np.array([2.0]), NOTHING)
         after = model.solve(300.0, 300.0, np.full(2, np.nan), np.full(1, np.nan), NOTHING)
-    assert after == pytest.approx(before)
+    assert after == pytest.approx(before, rel=1e-3)  # the pattern of the day goes on
 
 
 def test_a_leak_lowers_pressure_most_beyond_it_and_nothing_in_other_parts(inp):
