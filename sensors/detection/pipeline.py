@@ -19,6 +19,7 @@ import structlog
 from sensors.detection import Detection, Detector, Key, finite
 from sensors.detection.fusion import Fusion
 from sensors.detection.scope import Scope
+from sensors.detection.series import decoded
 from sensors.device_table import DeviceTable
 from sensors.quality import Quality
 from sensors.reading import Batch
@@ -128,10 +129,7 @@ class Pipeline:
         A detector whose state no longer fits learns anew, and says so in the log: it holds nothing to be abnormal.
         InputError E_FORMAT where the bytes are no pipeline's state.
         """
-        try:
-            saved = msgspec.msgpack.decode(state, type=_State)
-        except msgspec.MsgspecError as error:
-            raise InputError(str(error), where="pipeline state", expected="bytes of `save`", code="E_FORMAT") from None
+        saved = decoded(state, _State, "pipeline state")
         self.standing = set()
         self._take_over("quality", self._quality, saved.quality)
         for name, detector in self._detectors.items():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -141,6 +142,21 @@ def unpack(state: bytes, /, **like: NDArray[Any]) -> dict[str, NDArray[Any]]:
             "laid out otherwise", where="detector state", expected="this version's layout", code="E_SCHEMA"
         )
     return arrays
+
+
+T = TypeVar("T")
+
+
+def decoded(state: bytes, kind: type[T], where: str = "detector state") -> T:
+    """Return a state of MessagePack as `kind`; InputError E_FORMAT, about `where`, unless the bytes are one.
+
+    >>> decoded(msgspec.msgpack.encode({"a": b"1"}), dict[str, bytes])
+    {'a': b'1'}
+    """
+    try:
+        return msgspec.msgpack.decode(state, type=kind)
+    except msgspec.MsgspecError as error:
+        raise InputError(str(error), where=where, expected="bytes of `save`", code="E_FORMAT") from None
 
 
 def take_over(state: bytes, /, **mine: NDArray[Any]) -> None:

@@ -1,7 +1,8 @@
 """Messages as CAP 1.2 XML (OASIS Standard, Common Alerting Protocol Version 1.2, 1 July 2010).
 
 An ALERT is an Alert; an UPDATE and a REPEAT are Updates, a CLEAR a Cancel, with references to what was sent before.
-Levels red to blue are severities Extreme to Minor. Section numbers are of chapter 3.2 of the standard.
+Levels red to blue are severities Extreme to Minor. Section numbers are of chapter 3.2 of the standard,
+recalled: its text and schema were not at hand.
 """
 
 from __future__ import annotations

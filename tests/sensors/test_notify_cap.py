@@ -1,4 +1,4 @@
-"""CAP documents held against the standard element by element: order, how often, and what may stand in each.
+"""CAP documents held against the standard, as recalled, element by element: order, how often, what may stand in each.
 
 The tables are those of the data dictionary (CAP 1.2, chapter 3.2) in the order of its XML schema (3.4).
 """

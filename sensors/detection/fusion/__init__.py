@@ -25,7 +25,7 @@ from sensors.detection.fusion.levels import Levels
 from sensors.detection.fusion.places import Places, Spot, apart_m
 from sensors.detection.fusion.sign import Family, Sign, meaning_of
 from sensors.detection.scope import Scope
-from twin.errors import InputError
+from sensors.detection.series import decoded
 
 _ALARMS = frozenset({DetectionKind.LIMIT, DetectionKind.SILENCE, DetectionKind.FINDING})
 """Kinds that are alarms of their own; what a third party has fused itself passes as it is."""
@@ -122,7 +122,7 @@ class Fusion:
         A finding none of whose signs stands any longer is gone. What stands and is in no state, as where fusion was
         off before, is an alarm of its own until it is over.
         """
-        saved = _State([], [], []) if state is None else _decoded(state)
+        saved = _State([], [], []) if state is None else decoded(state, _State, "fusion state")
         stands = set(standing)
         findings = [self._restored(each, stands) for each in saved.findings]
         self._findings = {each.key: each for each in findings if each.stands or each.ended is not None}
@@ -292,13 +292,6 @@ class Fusion:
 
 def _of_series(sign: Sign, device: str) -> bool:
     return sign.spot.device == device and sign.meaning.begins and not sign.meaning.locates
-
-
-def _decoded(state: bytes) -> _State:
-    try:
-        return msgspec.msgpack.decode(state, type=_State)
-    except msgspec.MsgspecError as error:
-        raise InputError(str(error), where="fusion state", expected="bytes of `save`", code="E_FORMAT") from None
 
 
 def _saved(finding: Finding) -> _SavedFinding:

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensors.detection import Detection, Subject
-from sensors.detection.series import SeriesTable, pack, unpack
+from sensors.detection.series import SeriesTable, decoded, pack, unpack
 from sensors.device import Device, DeviceId
 from sensors.device_table import DeviceTable, PointKind
 from sensors.reading import Batch
 from twin.asset import AssetId
-from twin.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +160,7 @@ class Groups(Generic[AnyJudge]):
 
 def saved_groups(state: bytes) -> dict[str, bytes]:
     """Return the packed states of groups by key; InputError E_FORMAT where the bytes are none."""
-    try:
-        return msgspec.msgpack.decode(state, type=dict[str, bytes])
-    except msgspec.MsgspecError as error:
-        raise InputError(str(error), where="detector state", expected="bytes of `save`", code="E_FORMAT") from None
+    return decoded(state, dict[str, bytes])
 
 
 __all__ = ["Groups", "Judge", "Member", "grouped", "key_of", "members_at", "members_of", "saved_groups", "series_of"]

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Evidence, Fact, Key, Subject
 from sensors.detection.scope import Scope
-from sensors.detection.series import pack, unpack
+from sensors.detection.series import decoded, pack, unpack
 from sensors.detection.water.bursts import Burst, Bursts, Criteria
 from sensors.detection.water.localisation import PipePlaces
 from sensors.detection.water.residual import Residual, Residuals, water_models
 from sensors.limits import Limits
 from sensors.reading import Batch
-from twin.errors import InputError
 
 STEP_MS = 300_000
 """The usual interval of district meters."""
@@ -73,10 +72,7 @@ class BurstDetector:
 
         A network whose metered parts are others than they were starts anew.
         """
-        try:
-            saved = msgspec.msgpack.decode(state, type=dict[str, _Saved])
-        except msgspec.MsgspecError as error:
-            raise InputError(str(error), where="detector state", expected="bytes of `save`", code="E_FORMAT") from None
+        saved = decoded(state, dict[str, _Saved])
         for watch in self._watches:
             if watch.residuals.source in saved:
                 watch.restore(saved[watch.residuals.source])

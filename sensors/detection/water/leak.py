@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sensors.detection import Detection, DetectionKind, Evidence, Fact, Key, Subject
 from sensors.detection.scope import Scope
-from sensors.detection.series import pack, unpack
+from sensors.detection.series import decoded, pack, unpack
 from sensors.detection.water.changes import Change, Changes, Criteria, What
 from sensors.detection.water.load import Load
 from sensors.detection.water.localisation import PipePlaces
@@ -26,7 +26,6 @@ from sensors.detection.water.residual import Residual, Residuals, water_models
 from sensors.limits import Limits
 from sensors.reading import Batch
 from twin.asset import AssetId
-from twin.errors import InputError
 
 DAY_MS = 86_400_000
 MOST_CANDIDATES = 10
@@ -91,10 +90,7 @@ class LeakDetector:
 
         A network whose metered parts are others than they were starts anew.
         """
-        try:
-            saved = msgspec.msgpack.decode(state, type=dict[str, _Saved])
-        except msgspec.MsgspecError as error:
-            raise InputError(str(error), where="detector state", expected="bytes of `save`", code="E_FORMAT") from None
+        saved = decoded(state, dict[str, _Saved])
         for watch in self._watches:
             if watch.source in saved:
                 watch.restore(saved[watch.source])

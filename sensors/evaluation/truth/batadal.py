@@ -2,8 +2,8 @@
 
 S = (S_TTD + S_CLF) / 2; S_TTD = 1 − mean over attacks of time to detection by duration; S_CLF = (TPR + TNR) / 2, over
 hours (Taormina et al., 2018, equations 1 to 5). The labels are the file's own (1: under attack). Where the file is the
-one that the participants had, with its hours unlabelled (−999), the attacks of data set 4 are those that the paper
-tells of, in its table 4.
+one that the participants had, with its hours unlabelled (−999), the attacks of data set 4 are the hours that the
+organiser's labelled copy gives; nobody has held them against the paper.
 """
 
 from __future__ import annotations
